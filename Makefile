@@ -1,0 +1,72 @@
+# `make up`   installs what is missing and brings the cloud up      `make test`  runs everything that CI runs
+# `make help` says the rest
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STATE  ?= /var/lib/holdfast
+
+.PHONY: help up down destroy install packages test check format tests stories bench lock clean
+
+help:
+	@sed -n 's/^# \?//p' Makefile | head -3
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+up: install  ## install what is missing, then bring the cloud up
+	$(BIN)/holdfast --state $(STATE) up
+
+down:  ## stop the cloud, keep everything
+	$(BIN)/holdfast --state $(STATE) down
+
+destroy:  ## remove every trace of the cloud
+	$(BIN)/holdfast --state $(STATE) destroy --yes
+
+install: packages  ## virtual environment and distribution packages
+
+packages: $(VENV)/installed
+	@./tools/packages runtime
+	@$(BIN)/python -m holdfast.host.imagebuild fetch --cache /var/cache/holdfast
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed requirements-test.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
+	@touch $@
+
+test: $(VENV)/installed-test  ## everything that CI runs
+	@./tools/packages test
+	$(MAKE) --no-print-directory check
+	$(MAKE) --no-print-directory tests stories
+
+check: $(VENV)/installed-test  ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+tests: $(VENV)/installed-test  ## tests without guests, two at once
+	$(BIN)/python -m pytest -m "not qemu" -n 2 tests
+
+stories: $(VENV)/installed-test  ## tests that boot real guests, one at a time
+	$(BIN)/python -m pytest -m qemu tests
+
+bench: $(VENV)/installed  ## measure; results as JSON in bench/results
+	$(BIN)/python -m bench
+
+format: $(VENV)/installed-test  ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## compile the lock files anew: hashes, and no address of a registry
+	$(PYTHON) -m pip install --quiet uv
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml requirements-build.in -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra test pyproject.toml requirements-build.in -c requirements.lock -o requirements-test.lock
+
+clean:  ## remove what building made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Measures a cloud that it brings up itself, beside yardsticks of the same machine in the same run."""

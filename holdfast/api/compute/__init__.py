@@ -1,0 +1,1 @@
+"""Nova's API, v2.1 with microversions."""

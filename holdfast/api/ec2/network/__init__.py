@@ -1,0 +1,1 @@
+"""api/ec2/network"""

@@ -1,0 +1,1 @@
+"""The image API, as Glance v2 speaks it."""

@@ -1,0 +1,1 @@
+"""Block storage as Cinder v3 speaks it."""

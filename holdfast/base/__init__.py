@@ -1,0 +1,1 @@
+"""What every room may use: errors, ids, time, logs, limits, configuration, processes. Imports nothing of ours."""

@@ -1,0 +1,95 @@
+"""Settings of one cloud. An empty file works; an unknown key is an error that suggests the right one.
+
+Read from `STATE/holdfast.toml`, then from `HOLDFAST_<KEY>` in the environment, then from flags; the last
+one wins. Everything has a default, and the default is meant for use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.base.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, with its default."""
+
+    state: str = "/var/lib/holdfast"  # everything of this cloud; one directory that can be archived
+    listen: str = "127.0.0.1"  # where the API listens
+    port: int = 5000  # the one port with every service
+    public_url: str = ""  # how clients reach us; empty: http://listen:port
+    store: str = ""  # database URL; empty: SQLite in the state directory
+    region: str = "RegionOne"
+    zone: str = "nova"  # availability zone of hosts that name none
+    hypervisor: str = "qemu"  # qemu or simulated
+    prefix: str = "hf"  # of every kernel object of ours; 1 to 5 small letters and digits, interface names are short
+    private_cidr: str = "10.77.0.0/24"  # the first project's network
+    public_cidr: str = "172.24.4.0/24"  # the pool of public addresses, provided by this host
+    log_format: str = "text"  # text or json
+    vcpu_ratio: float = 16.0  # virtual processors promised per real one
+    memory_ratio: float = 1.0  # memory promised per real one
+    reserved_memory_mib: int = 512  # kept for the host itself
+    packages: str = "/var/cache/holdfast"  # downloaded distribution packages that guest images are built from
+    clouds_yaml: str = ""  # file that `up` merges its entry into; empty: ~/.config/openstack/clouds.yaml
+
+    @property
+    def endpoint(self) -> str:
+        """The base URL that clients use."""
+        return self.public_url.rstrip("/") or f"http://{self.listen}:{self.port}"
+
+    @property
+    def state_path(self) -> Path:
+        return Path(self.state)
+
+    @property
+    def store_url(self) -> str:
+        return self.store or f"sqlite:///{self.state_path / 'store.sqlite'}"
+
+
+def load(state: Path, environment: Mapping[str, str] = os.environ, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of the cloud in `state`; raises BadInput naming the key and the file."""
+    settings = Settings(state=str(state))
+    path = state / "holdfast.toml"
+    if path.exists():
+        try:
+            settings = _overlay(settings, tomllib.loads(path.read_text()), str(path))
+        except tomllib.TOMLDecodeError as err:
+            raise BadInput(f"{path} is not TOML: {err}") from err
+    known = {f"HOLDFAST_{f.name.upper()}": f.name for f in fields(Settings)}
+    named = {known[key]: value for key, value in environment.items() if key in known and key != "HOLDFAST_STATE"}
+    settings = _overlay(settings, named, "the environment")
+    return _overlay(settings, {k: v for k, v in (flags or {}).items() if v is not None}, "the command line")
+
+
+def save(path: Path, changes: Mapping[str, Any]) -> None:
+    """Put settings into the file, keeping what else is in it."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if line.partition("=")[0].strip() not in changes]
+    kept += [f"{key} = {json.dumps(value)}" for key, value in changes.items()]
+    temporary = path.with_suffix(".new")
+    temporary.write_text("\n".join(kept) + "\n")
+    os.chmod(temporary, 0o600)
+    os.replace(temporary, path)
+
+
+def _overlay(settings: Settings, values: Mapping[str, Any], origin: str) -> Settings:
+    known = {f.name: f.type for f in fields(Settings)}
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            raise BadInput(f"{origin}: unknown setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        kind = type(getattr(Settings(), key))
+        try:
+            changes[key] = kind(value)
+        except ValueError as err:
+            raise BadInput(f"{origin}: {key} must be a {kind.__name__}, not {value!r}") from err
+    return replace(settings, **changes)

@@ -1,0 +1,104 @@
+"""The one place that starts a process.
+
+A command is a list, never a shell line; it has a bound; its failure names the command and its last words.
+Secrets are never arguments: they go in through standard input or a file.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import select
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from holdfast.base.errors import Unavailable
+
+_WORDS = 400
+
+Child = subprocess.Popen[bytes]  # for those who keep one to reap it
+
+
+class CommandFailed(Unavailable):
+    """A command ended with another status than 0, or not in time."""
+
+    code = "command_failed"
+
+    def __init__(self, argv: Sequence[str], status: int | None, words: str) -> None:
+        how = "did not end in time" if status is None else f"ended with status {status}"
+        super().__init__(f"{argv[0]} {how}: {words.strip()[-_WORDS:]}", detail=" ".join(argv))
+        self.status = status
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+) -> bytes:
+    """Run to the end and return standard output; raises CommandFailed."""
+    try:
+        done = subprocess.run(
+            list(argv), input=stdin, capture_output=True, timeout=timeout_s, env=dict(env) if env is not None else None
+        )
+    except subprocess.TimeoutExpired as err:
+        raise CommandFailed(argv, None, (err.stderr or b"").decode("utf-8", "replace")) from err
+    except OSError as err:
+        raise CommandFailed(argv, 127, str(err)) from err
+    if done.returncode != 0:
+        raise CommandFailed(argv, done.returncode, (done.stderr or done.stdout).decode("utf-8", "replace"))
+    return done.stdout
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    pass_fds: Sequence[int] = (),
+    env: Mapping[str, str] | None = None,
+    output: int = subprocess.DEVNULL,
+    user: str | None = None,
+) -> Child:
+    """Start a process of its own session that outlives us; `output` is a file descriptor for what it prints.
+
+    With `user` it runs from its first instruction as that user with that user's groups, never as ours.
+    """
+    account = pwd.getpwnam(user) if user is not None else None
+    return subprocess.Popen(
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=list(pass_fds),
+        start_new_session=True,
+        env=dict(env) if env is not None else None,
+        cwd="/",
+        user=account.pw_uid if account else None,
+        group=account.pw_gid if account else None,
+        extra_groups=os.getgrouplist(account.pw_name, account.pw_gid) if account else None,
+    )
+
+
+def readable(descriptor: int, timeout_s: float) -> bool:
+    """Whether there is something to read within a time; whatever its number, unlike select."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(timeout_s, 0) * 1000))
+
+
+def pid_alive(pid: int, needle: str) -> bool:
+    """Say whether this very process still runs: the pid lives, is no zombie, and `needle` is in its command line.
+
+    A pid alone proves nothing: numbers are reused.
+    """
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as cmdline, open(f"/proc/{pid}/stat", "rb") as stat:
+            return needle.encode() in cmdline.read() and stat.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
+
+
+def pids_of(needle: str) -> list[int]:
+    """Every live process whose command line holds `needle`: reality, for adoption and audit."""
+    found = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return sorted(pid for pid in found if pid != os.getpid() and pid_alive(pid, needle))

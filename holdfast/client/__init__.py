@@ -1,0 +1,1 @@
+"""Speaks the public API as any client would, and nothing else."""

@@ -1,0 +1,1 @@
+"""The control plane below the APIs: the store, the scheduler, operations and reconcilers."""

@@ -1,0 +1,90 @@
+"""What a host should be, computed from the store: everything that is newer than what its agent has."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.control.operations.network.hosts import machine_interfaces, network_state
+from holdfast.control.operations.volume.desired import volume_files_since
+from holdfast.control.store.database import Tx
+from holdfast.control.store.instance import instances_of_host_since
+from holdfast.control.store.revision import revision_now
+from holdfast.control.store.volume.attachments import machine_volumes
+from holdfast.domain.desired import AttachedVolume, HostUpdate, ImageSource, Interface, Machine, Metadata
+from holdfast.domain.ec2_ids import ec2_id
+from holdfast.domain.instance import Instance
+
+
+class BootSources(msgspec.Struct, frozen=True):
+    """What an instance boots from, as resolved when it was asked for; kept in its row."""
+
+    disk: ImageSource
+    kernel: ImageSource | None = None
+    ramdisk: ImageSource | None = None
+    kernel_arguments: str = ""
+    virtual_bytes: int = 0
+
+
+def host_update_since(tx: Tx, host_id: str, since: int) -> HostUpdate | None:
+    """Return what changed after a version; None when nothing did. 0 asks for everything."""
+    newest, network = revision_now(tx)
+    if since and since >= newest:
+        return None
+    rows = instances_of_host_since(tx, host_id, since)
+    files = volume_files_since(tx, host_id, since)
+    if since and not rows and not files and network <= since:
+        return None
+    cards = machine_interfaces(tx, [row.id for row in rows])
+    volumes = machine_volumes(tx, [row.id for row in rows])
+    return HostUpdate(
+        version=newest,
+        full=since == 0,
+        machines=tuple(_machine(row, cards.get(row.id, ()), volumes.get(row.id, ())) for row in rows),
+        network=network_state(tx, host_id) if since == 0 or network > since else None,
+        volumes=files,
+    )
+
+
+def _machine(row: Instance, interfaces: tuple[Interface, ...], volumes: tuple[AttachedVolume, ...]) -> Machine:
+    sources = msgspec.convert(row.image, BootSources)
+    return Machine(
+        instance_id=row.id,
+        name=row.name,
+        generation=row.generation,
+        present=row.present,
+        power=row.power,
+        boot=row.boot,
+        soft=row.soft,
+        disk=row.disk,
+        vcpus=row.flavor.vcpus,
+        memory_mib=row.flavor.memory_mib,
+        disk_gib=row.flavor.disk_gib,
+        capture_image_id=row.capture_image_id,
+        image=sources.disk,
+        kernel=sources.kernel,
+        ramdisk=sources.ramdisk,
+        kernel_arguments=sources.kernel_arguments,
+        interfaces=interfaces,
+        config_drive=row.config_drive,
+        metadata=_metadata(row, interfaces),
+        volumes=volumes,
+    )
+
+
+def _metadata(row: Instance, interfaces: tuple[Interface, ...]) -> Metadata:
+    groups = {name for card in interfaces for name in card.port.security_groups}
+    return Metadata(
+        instance_id=row.id,
+        ec2_instance_id=ec2_id("i", row.id),
+        ec2_image_id=ec2_id("ami", row.image_id),
+        instance_type=row.flavor.name,
+        name=row.name,
+        hostname=row.hostname,
+        project_id=row.project_id,
+        availability_zone=row.zone,
+        user_data=row.user_data,
+        keys=((row.key_name, row.key_public),) if row.key_public else (),
+        properties=tuple(sorted(row.properties.items())),
+        security_groups=tuple(row.security_groups or sorted(groups)),
+        created_us=row.created_us,
+    )

@@ -1,0 +1,1 @@
+"""Networks, ports, addresses, routers and security groups: the rules that every API uses."""

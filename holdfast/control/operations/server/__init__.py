@@ -1,0 +1,1 @@
+"""Acts on servers: one file each, and what they share."""

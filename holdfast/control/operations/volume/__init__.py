@@ -1,0 +1,1 @@
+"""Volumes and snapshots: the acts on them, and the rules that every API shares."""

@@ -1,0 +1,132 @@
+"""Hosts and what is promised on them. Promises are summed from rows; there are no counters to drift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from holdfast.control.store.database import Tx
+from holdfast.control.store.schema import Json, instant, metadata
+from holdfast.domain.host import Allocation, Host
+from holdfast.domain.observed import Capabilities
+
+host = Table(
+    "host",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("zone", String, nullable=False),
+    Column("token_digest", String, nullable=False),  # sha256 of the host's token
+    Column("enabled", Boolean, nullable=False),
+    Column("disabled_reason", Text, nullable=False),
+    Column("capabilities", Json(Capabilities | None)),
+    Column("problems", Json(), nullable=False),
+    Column("unknown", Json(), nullable=False),
+    Column("images", Json(), nullable=False),
+    Column("desired_version", BigInteger, nullable=False),
+    Column("disk_free_gib", Integer, nullable=False),
+    instant("reported_us"),
+    instant("created_us"),
+)
+
+allocation = Table(
+    "allocation",
+    metadata,
+    Column("instance_id", String, primary_key=True),
+    Column("host_id", String, nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mib", Integer, nullable=False),
+    Column("disk_gib", Integer, nullable=False),
+    Index(None, "host_id"),
+)
+
+_COLUMNS = [host.c[name] for name in Host.__struct_fields__]
+_ALL = select(*_COLUMNS).order_by(host.c.name)
+_NAMES = select(host.c.id, host.c.name)
+_SUMS = select(
+    allocation.c.host_id,
+    func.count(),
+    func.sum(allocation.c.vcpus),
+    func.sum(allocation.c.memory_mib),
+    func.sum(allocation.c.disk_gib),
+).group_by(allocation.c.host_id)
+_ALLOCATION = [allocation.c[name] for name in Allocation.__struct_fields__]
+
+
+def host_insert(tx: Tx, host_id: str, name: str, zone: str, token_digest: str) -> None:
+    """Let a host join; the same host again only gets its new token."""
+    if host_fetch(tx, host_id) is not None:
+        tx.run(update(host).where(host.c.id == host_id).values(token_digest=token_digest))
+        return
+    empty = Host(host_id, name, zone, True, "", None, [], [], [], 0, 0, 0, tx.now_us)
+    row = {field: getattr(empty, field) for field in Host.__struct_fields__}
+    tx.run(insert(host), {**row, "token_digest": token_digest})
+
+
+def host_fetch(tx: Tx, host_id: str) -> Host | None:
+    return tx.struct(Host, select(*_COLUMNS).where(host.c.id == host_id))
+
+
+def host_token_digest(tx: Tx, host_id: str) -> str | None:
+    """The digest of the token that a host must show."""
+    digest: str | None = tx.value(select(host.c.token_digest).where(host.c.id == host_id))
+    return digest
+
+
+def hosts_list(tx: Tx) -> list[Host]:
+    """Every host, by name."""
+    return tx.structs(Host, _ALL)
+
+
+def host_update(tx: Tx, host_id: str, **changes: Any) -> None:
+    tx.run(update(host).where(host.c.id == host_id).values(**changes))
+
+
+def host_delete(tx: Tx, host_id: str) -> None:
+    """Forget a host; its token is worth nothing from then on."""
+    tx.run(delete(host).where(host.c.id == host_id))
+
+
+def host_names(tx: Tx) -> dict[str, str]:
+    """Names by id."""
+    return dict(map(tuple, tx.all(_NAMES)))
+
+
+def allocation_insert(tx: Tx, row: Allocation) -> None:
+    """Promise room on a host; one promise per instance."""
+    tx.run(insert(allocation), {name: getattr(row, name) for name in Allocation.__struct_fields__})
+
+
+def allocation_set(tx: Tx, row: Allocation) -> None:
+    """Change what an instance holds of its host."""
+    allocation_delete(tx, row.instance_id)
+    allocation_insert(tx, row)
+
+
+def allocation_delete(tx: Tx, instance_id: str) -> None:
+    """Give the room back. None: nothing."""
+    tx.run(delete(allocation).where(allocation.c.instance_id == instance_id))
+
+
+def allocations_list(tx: Tx) -> list[Allocation]:
+    return tx.structs(Allocation, select(*_ALLOCATION))
+
+
+def allocation_sums(tx: Tx) -> dict[str, tuple[int, int, int, int]]:
+    """Instances, processors, MiB and GiB promised, by host."""
+    return {row[0]: (int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in tx.all(_SUMS)}

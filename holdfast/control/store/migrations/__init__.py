@@ -1,0 +1,1 @@
+"""Numbered changes of the schema, run by Alembic: each is small, and the release before it runs on its result."""

@@ -1,0 +1,32 @@
+"""Every table of the store, so that `metadata` is whole: for migrations and tests."""
+
+from __future__ import annotations
+
+from holdfast.control.store import (  # noqa: F401 (each import declares its tables)
+    console,
+    flavor,
+    host,
+    idempotency,
+    image,
+    instance,
+    keypair,
+    operation,
+    quota,
+    revision,
+    server_group,
+)
+from holdfast.control.store.identity import credentials, identity, roles  # noqa: F401
+from holdfast.control.store.network import (  # noqa: F401
+    floating_ip,
+    network,
+    port,
+    router,
+    security_group,
+    subnet,
+    subnet_address,
+    subnetpool,
+)
+from holdfast.control.store.schema import metadata
+from holdfast.control.store.volume import tables  # noqa: F401
+
+__all__ = ["metadata"]

@@ -1,0 +1,1 @@
+"""Volumes, their snapshots, who has them, and what hosts say of their files."""

@@ -1,0 +1,1 @@
+"""The composition root: where the parts are made and the processes start."""

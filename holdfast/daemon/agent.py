@@ -1,0 +1,132 @@
+"""The agent process of one host: `python -m holdfast.daemon.agent --state DIR --host ID --name NAME`.
+
+It may be killed at any moment: guests run on, and the next one adopts what it finds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from holdfast.base import config
+from holdfast.base import log as logs
+from holdfast.base.clock import SystemClock
+from holdfast.base.limits import CAPTURE_DEADLINE_S
+from holdfast.daemon.places import Places
+from holdfast.domain.observed import Capabilities
+from holdfast.host.agent.agent import Agent, Parts
+from holdfast.host.agent.desk import Desk
+from holdfast.host.agent.link import Link
+from holdfast.host.agent.parts import Disks, Network
+from holdfast.host.agent.reached import ReachedFiles
+from holdfast.host.hypervisor.driver import Hypervisor
+from holdfast.host.volumes.files import VolumeFiles
+
+log = logs.get(__name__)
+KIB_PER_MIB = 1024
+SIMULATED_VCPUS, SIMULATED_MEMORY_MIB = 100_000, 1 << 28
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--name", required=True)
+    options = parser.parse_args()
+    settings = config.load(options.state)
+    places = Places(options.state)
+    logs.sink.open_file(places.logs / f"agent-{options.name}.log", "agent", settings.log_format == "json")
+    home = places.host(options.name)
+    token = home / "token"
+    with logs.bind(host=options.name):
+        parts = make_parts(settings, home, options.host, token)
+        agent = Agent(lambda: Link(settings.endpoint, options.host, token), parts)
+        signal.signal(signal.SIGTERM, lambda *_: agent.stop())
+        log.info("agent_started", hypervisor=parts.hypervisor.name, accelerator=parts.capabilities.accelerator)
+        agent.run()
+        log.info("agent_stopped")
+    os._exit(0)  # threads may be in the middle of an act; what they did is found again by the next one
+
+
+def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path) -> Parts:
+    """Choose the drivers."""
+    desk, reached = Desk(host_id), ReachedFiles(home / "reached")
+    hypervisor: Hypervisor
+    network: Network
+    disks: Disks
+    if settings.hypervisor == "simulated":
+        from holdfast.host.agent.simulated import SimulatedDisks, SimulatedNetwork, blank_image
+        from holdfast.host.hypervisor.simulated import Simulated
+
+        hypervisor, network, disks = Simulated(home), SimulatedNetwork(), SimulatedDisks()
+        volumes = VolumeFiles(home / "volumes", blank_image)
+    else:
+        from holdfast.host.agent.local import LocalDisks, LocalNetwork, file_sender
+        from holdfast.host.hypervisor.qemu.machines import Qemu
+        from holdfast.host.imagecache.cache import Cache
+        from holdfast.host.imagecache.fetch import HttpFetch, NearFetch, find_in
+        from holdfast.host.network.apply import HostNetwork
+
+        host_network = HostNetwork(settings.prefix, home / "network", resolvers=resolvers())
+        host_network.resume()
+        fetch = NearFetch(
+            find_in(settings.state_path / "images"),
+            HttpFetch(
+                settings.endpoint,
+                token,
+                SystemClock(),
+                time.sleep,
+                f"/hosts/v1/{host_id}/images/{{id}}/file",
+                "X-Host-Token",
+            ),
+        )
+        cache = Cache(home / "cache", [home / "disks"], fetch)
+        parts = urlsplit(settings.endpoint)
+        address = (parts.hostname or settings.listen, parts.port or settings.port)
+        send = file_sender(address, host_id, token, CAPTURE_DEADLINE_S)
+        hypervisor = Qemu(home, host_network.open_tap)
+        network, disks = LocalNetwork(host_network), LocalDisks(home / "disks", cache, send, desk.whole)
+        volumes = VolumeFiles(home / "volumes", cache.volume)
+    return Parts(desk, hypervisor, network, disks, reached, _capabilities(settings, hypervisor, disks), volumes)
+
+
+def _capabilities(settings: config.Settings, hypervisor: Hypervisor, disks: Disks) -> Capabilities:
+    probed = hypervisor.probe()
+    simulated = settings.hypervisor == "simulated"
+    return Capabilities(
+        vcpus=SIMULATED_VCPUS if simulated else os.cpu_count() or 1,
+        memory_mib=SIMULATED_MEMORY_MIB if simulated else _memory_mib(),
+        disk_gib=disks.size_gib(),
+        accelerator=probed.accelerator,
+        accelerator_note=probed.note,
+        hypervisor=hypervisor.name,
+        hypervisor_version=probed.version,
+        hostname=socket.gethostname(),
+        address=settings.listen,
+    )
+
+
+def _memory_mib() -> int:
+    with open("/proc/meminfo") as file:
+        return int(file.readline().split()[1]) // KIB_PER_MIB
+
+
+def resolvers() -> list[tuple[str, int]]:
+    """The host's own name servers, which guests are relayed to."""
+    found = []
+    try:
+        with open("/etc/resolv.conf") as file:
+            found = [line.split()[1] for line in file if line.startswith("nameserver") and len(line.split()) > 1]
+    except OSError:
+        log.warn("resolvers_unknown")
+    return [(address, 53) for address in found]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What must be true of this machine before anything is started: looked at, never changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from holdfast.base import config
+from holdfast.base.errors import BadInput, Conflict, NoCapacity
+from holdfast.base.limits import DISK_FREE_LEAST_GIB
+from holdfast.host.network.plan.names import Names
+
+TOOLS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "dnsmasq": "dnsmasq-base",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "conntrack": "conntrack",
+    "ssh": "openssh-client",
+}
+GIB = 1 << 30
+
+
+def machine_check(settings: config.Settings) -> str:
+    """Return what was found, as a line; raises what must be mended first, with the command that does it."""
+    if settings.hypervisor == "simulated":
+        return "simulated hypervisor: no guest will really run"
+    if os.geteuid() != 0:
+        raise BadInput(
+            "real guests need root: network namespaces, bridges and nftables rules are made on this machine. "
+            "Run: sudo holdfast up   (or without guests: holdfast up --hypervisor simulated)",
+            code="not_root",
+        )
+    Names(settings.prefix)  # raises: later it would be every start of the agent that does
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    if missing:
+        raise BadInput(f"programs are missing. Run: apt-get install {' '.join(missing)}", code="tools_missing")
+    if not Path("/dev/net/tun").exists():
+        raise BadInput("/dev/net/tun is missing. Run: modprobe tun", code="tun_missing")
+    state = Path(settings.state)
+    there = next(path for path in (state, *state.parents) if path.exists())
+    free_gib = shutil.disk_usage(there).free // GIB
+    if free_gib < DISK_FREE_LEAST_GIB:
+        raise NoCapacity(
+            f"{settings.state} has {free_gib} GiB free and needs {DISK_FREE_LEAST_GIB}; "
+            "free some, or choose another place with: holdfast --state DIR up",
+            code="disk_full",
+        )
+    return f"root, {len(TOOLS)} programs, {free_gib} GiB free"
+
+
+def port_check(settings: config.Settings) -> None:
+    """Raise Conflict when the API's port is somebody else's."""
+    family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.listen, settings.port))
+        except OSError as err:
+            raise Conflict(
+                f"port {settings.port} on {settings.listen} is taken by another program; "
+                f"choose another with: holdfast up --port {settings.port + 1}",
+                code="port_taken",
+            ) from err

@@ -1,0 +1,73 @@
+"""One control replica, put together: services, facades, policy, application.
+
+The only place that knows every facade. Tests build the same application from the same functions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.api.compute import routes as compute
+from holdfast.api.ec2 import routes as ec2
+from holdfast.api.hosts import routes as hosts
+from holdfast.api.hosts.handlers import host_admit
+from holdfast.api.http.application import Application
+from holdfast.api.http.policy import Policy
+from holdfast.api.http.routes import Facade
+from holdfast.api.http.services import Services
+from holdfast.api.identity import routes as identity
+from holdfast.api.identity.tokens import credentials_of
+from holdfast.api.image import routes as image
+from holdfast.api.network import routes as network
+from holdfast.api.versions import ROOT
+from holdfast.api.volume import routes as volume
+from holdfast.base.clock import Clock, SystemClock
+from holdfast.base.config import Settings
+from holdfast.control.operations.identity.authority import Authority
+from holdfast.control.reconcilers.deletions import Deletions
+from holdfast.control.reconcilers.history import History
+from holdfast.control.reconcilers.images import ImageSweep
+from holdfast.control.reconcilers.loop import Reconciler
+from holdfast.control.store.database import Database
+from holdfast.debug import routes as debug
+
+FACADES: tuple[Facade, ...] = (
+    identity.FACADE,
+    image.FACADE,
+    network.FACADE,
+    compute.FACADE,
+    volume.FACADE,
+    hosts.FACADE,
+    *ec2.FACADES,
+    debug.FACADE,
+)
+RULES: dict[str, str] = {
+    **identity.RULES,
+    **image.RULES,
+    **network.RULES,
+    **compute.RULES,
+    **volume.RULES,
+    **ec2.RULES,
+    **debug.RULES,
+}
+
+
+def make_services(settings: Settings, store: Database, clock: Clock | None = None) -> Services:
+    """Return the services of a cloud whose store is open and migrated."""
+    state = Path(settings.state)
+    for directory in ("keys", "images"):
+        (state / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys, images = state / "keys", state / "images"
+    clock = clock or SystemClock()
+    mounts = frozenset(facade.mount for facade in FACADES)
+    return Services(settings, clock, store, keys, images, Authority(store, clock, keys), mounts)
+
+
+def make_application(services: Services) -> Application:
+    """Return the ASGI application with every facade."""
+    return Application(services, FACADES, Policy(RULES), credentials_of(services), host_admit, ROOT)
+
+
+def make_reconcilers(services: Services) -> tuple[Reconciler, ...]:
+    """Return everything that repairs drift."""
+    return (Deletions(services.store), History(services.store), ImageSweep(services.store, services.images))

@@ -1,0 +1,77 @@
+"""The control process: the API on a socket that somebody else holds, the engine, and the reconcilers.
+
+`python -m holdfast.daemon.control --state DIR --fd N`. It may be killed at any moment: the socket stays with
+the supervisor, clients wait in its queue, and the next one carries on from the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from holdfast.base import config, ids
+from holdfast.base import log as logs
+from holdfast.base.clock import SystemClock
+from holdfast.base.limits import GRACEFUL_SHUTDOWN_S, KEEP_ALIVE_S, SOCKET_BACKLOG
+from holdfast.control.operations.engine import Engine
+from holdfast.control.operations.registry import ACTS
+from holdfast.control.reconcilers.loop import Reconcilers
+from holdfast.control.store.database import Database
+from holdfast.daemon.composition import make_application, make_reconcilers, make_services
+from holdfast.daemon.places import Places
+
+log = logs.get(__name__)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--fd", type=int, required=True)
+    options = parser.parse_args()
+    settings = config.load(options.state)
+    logs.sink.open_file(Places(options.state).logs / "control.log", "control", settings.log_format == "json")
+    store = Database(settings.store_url, SystemClock().now_us)
+    services = make_services(settings, store)
+    engine = Engine(store, settings, ACTS, f"control-{ids.new_id()[:8]}")
+    reconcilers = Reconcilers(make_reconcilers(services))
+    threads = [
+        threading.Thread(target=engine.run_forever, name="engine", daemon=True),
+        threading.Thread(target=reconcilers.run_forever, name="reconcilers", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    log.info("control_started", endpoint=settings.endpoint)
+    _serve(options.fd, make_application(services))
+    reconcilers.stop()
+    engine.stop()
+    for thread in threads:
+        thread.join(GRACEFUL_SHUTDOWN_S)
+    store.close()
+    log.info("control_stopped")
+
+
+def _serve(fd: int, application: object) -> None:
+    listener = socket.socket(fileno=fd)
+    listener.setblocking(False)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,  # type: ignore[arg-type]
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            backlog=SOCKET_BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        )
+    )
+    server.run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""`holdfast down` stops a cloud and keeps everything; `holdfast destroy` removes every trace and proves it."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from holdfast.base import config
+from holdfast.base.errors import BadInput, Conflict
+from holdfast.base.limits import DOWN_GRACE_S, GUESTS_STOPPED_AT_ONCE
+from holdfast.base.run import pids_of
+from holdfast.daemon import clouds_yaml
+from holdfast.daemon.phases import Phases
+from holdfast.daemon.places import Places
+from holdfast.daemon.supervisor import children_of, hosts_here, read_pid, stop_process, supervisor_needle
+from holdfast.host.hypervisor.qemu.machines import Qemu
+from holdfast.host.network.apply import HostNetwork
+
+
+def down(options: argparse.Namespace) -> int:
+    """Stop the processes, the guests (power button first) and the network; `up` starts the same guests again."""
+    places, phases = Places(Path(options.state).absolute()), Phases(bool(getattr(options, "json", False)))
+    if not places.state.exists():
+        phases.say(f"there is no cloud in {places.state}")
+        return 0
+    _stop(places, config.load(places.state), phases, DOWN_GRACE_S)
+    phases.say("Stopped. 'holdfast up' starts it again with the same guests; 'holdfast destroy' removes every trace.")
+    return 0
+
+
+def destroy(options: argparse.Namespace) -> int:
+    """Remove every process, namespace, link, rule, mount and file; 0 only when none was found afterwards."""
+    places, phases = Places(Path(options.state).absolute()), Phases(bool(getattr(options, "json", False)))
+    if not places.state.exists():
+        phases.say(f"there is no cloud in {places.state}")
+        return 0
+    _is_ours(places)
+    if not options.yes:
+        raise BadInput(
+            f"destroy removes every instance, disk, image and key of the cloud in {places.state}; "
+            "if that is meant: holdfast destroy --yes",
+            code="not_confirmed",
+        )
+    settings = config.load(places.state)
+    _stop(places, settings, phases, grace_s=0)
+    with phases.phase("files") as told:
+        path = Path(settings.clouds_yaml) if settings.clouds_yaml else clouds_yaml.default_path()
+        clouds_yaml.remove(path)
+        shutil.rmtree(places.state)
+        told.words = f"{places.state} and the entries in {path}"
+    with phases.phase("proof") as told:
+        left = remains(places, settings)
+        if left:
+            raise Conflict(f"this is still here: {', '.join(left)}", code="remains")
+        told.words = "no process, namespace, link, table or file of this cloud is left"
+    return 0
+
+
+def _is_ours(places: Places) -> None:
+    """A directory that is not a cloud's is never removed, whatever `--state` says."""
+    if not (places.state / "hosts").is_dir() or not (places.state / "keys").is_dir():
+        raise BadInput(f"{places.state} is not the state directory of a cloud: nothing was removed", code="not_a_cloud")
+
+
+def _stop(places: Places, settings: config.Settings, phases: Phases, grace_s: float) -> None:
+    with phases.phase("processes") as told:
+        stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
+        for child in children_of(places, settings, 0, hosts_here(places)):  # of a supervisor that was killed
+            stop_process(read_pid(places.run / f"{child.name}.pid"), child.needle)
+        told.words = "supervisor, control, agent, keeper"
+    if settings.hypervisor == "simulated":
+        return
+    with phases.phase("guests") as told:
+        stopped = sum(_guests_stop(places.host(name), grace_s) for name in hosts_here(places))
+        told.words = f"{stopped} stopped"
+    with phases.phase("network") as told:
+        for name in hosts_here(places):
+            network = HostNetwork(settings.prefix, places.host(name) / "network")
+            left = network.destroy()
+            if left:
+                raise Conflict(f"the network is not gone: {left}", code="network_remains")
+        told.words = f"everything named {settings.prefix}"
+
+
+def _guests_stop(home: Path, grace_s: float) -> int:
+    driver = Qemu(home, lambda _: -1, accelerator="tcg")
+    running = [machine.instance_id for machine in driver.machines().values() if machine.pid]
+    with ThreadPoolExecutor(GUESTS_STOPPED_AT_ONCE) as pool:
+        list(pool.map(lambda instance_id: driver.stop(instance_id, grace_s), running))
+    return len(running)
+
+
+def remains(places: Places, settings: config.Settings) -> list[str]:
+    """Whatever of this cloud can still be found on the machine."""
+    left = [f"process {pid}" for pid in pids_of(f"{places.state}/") + pids_of(f"\0{places.state}\0")]
+    if places.state.exists():
+        left.append(str(places.state))
+    if settings.hypervisor != "simulated":
+        with TemporaryDirectory() as elsewhere:  # below the state directory it would make that one again
+            found = HostNetwork(settings.prefix, Path(elsewhere)).found()
+        left += [str(found)] if found else []
+    return left

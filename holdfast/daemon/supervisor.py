@@ -1,0 +1,273 @@
+"""The supervisor: holds the listening socket, and keeps control, agent and keeper running.
+
+`python -m holdfast.daemon.supervisor --state DIR`. A process that ends is started again, with a growing pause
+when it keeps ending. When the supervisor itself is killed the others go on; the next one finds them by their
+pid files, takes the socket back from the control process that still has it, and watches them as its own.
+Guests are nobody's children here and are never touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.base import config
+from holdfast.base import log as logs
+from holdfast.base.errors import Conflict
+from holdfast.base.limits import RESTART_PAUSE_MAX_S, RESTART_STEADY_S, SOCKET_BACKLOG, STOP_PROCESS_S
+from holdfast.base.run import pid_alive, spawn
+from holdfast.daemon.places import Places
+
+log = logs.get(__name__)
+_PIDFD_GETFD = 438  # system call, Linux 5.6; the same number on every architecture
+TICK_S = 0.5
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that must run. `needle` finds it in /proc; a pid alone proves nothing."""
+
+    name: str
+    argv: list[str]
+    needle: str
+    pass_fds: tuple[int, ...] = ()
+    pid: int = 0
+    started_s: float = 0.0
+    pause_s: float = 0.1
+    due_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Everything that runs for one state directory, but the guests."""
+
+    places: Places
+    settings: config.Settings
+    signals: int  # descriptor that becomes readable when a signal came: poll goes on after a handler ran
+    children: list[Child] = field(default_factory=list)
+    stopping: bool = False
+
+    def run(self) -> None:
+        """Watch until SIGTERM, then end the children and return."""
+        for child in self.children:
+            self._adopt(child)
+        while not self.stopping:
+            self._start_missing()
+            self._wait()
+        for child in reversed(self.children):
+            stop_process(child.pid, child.needle)
+            self._pid_file(child).unlink(missing_ok=True)
+
+    def _pid_file(self, child: Child) -> Path:
+        return self.places.run / f"{child.name}.pid"
+
+    def _adopt(self, child: Child) -> None:
+        pid = read_pid(self._pid_file(child))
+        if pid and pid_alive(pid, child.needle):
+            child.pid, child.started_s = pid, time.monotonic()
+            log.info("child_adopted", process=child.name, pid=pid)
+
+    def _start_missing(self) -> None:
+        now = time.monotonic()
+        for child in self.children:
+            if child.pid and pid_alive(child.pid, child.needle):
+                continue
+            if child.pid:
+                _reap(child.pid)
+                steady = now - child.started_s > RESTART_STEADY_S
+                child.pause_s = 0.1 if steady else min(child.pause_s * 2, RESTART_PAUSE_MAX_S)
+                child.due_s = now if steady else now + child.pause_s
+                log.warn("child_ended", process=child.name, pid=child.pid, next_in_s=round(child.due_s - now, 1))
+                child.pid = 0
+            if now >= child.due_s:
+                self._start(child)
+
+    def _start(self, child: Child) -> None:
+        output = os.open(self.places.logs / f"{child.name}.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            process = spawn(child.argv, pass_fds=child.pass_fds, output=output)
+        finally:
+            os.close(output)
+        child.pid, child.started_s = process.pid, time.monotonic()
+        self._pid_file(child).write_text(f"{process.pid}\n")
+        log.info("child_started", process=child.name, pid=process.pid)
+
+    def _wait(self) -> None:
+        """Return when a child ends, on a signal, or after a tick."""
+        poll, descriptors = select.poll(), []
+        poll.register(self.signals, select.POLLIN)
+        for child in self.children:
+            try:
+                descriptors.append(os.pidfd_open(child.pid))
+            except (OSError, ValueError):
+                continue
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
+        missing = any(not child.pid for child in self.children)
+        poll.poll((0.1 if missing else TICK_S * 20) * 1000)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # adopted: somebody else's child
+
+
+def read_pid(path: Path) -> int:
+    """The pid in a file; 0 for none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def stop_process(pid: int, needle: str) -> None:
+    """End one of our processes: ask, wait, kill. Gone already: nothing."""
+    if not pid or not pid_alive(pid, needle):
+        return
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(STOP_PROCESS_S * 1000):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            poll.poll(STOP_PROCESS_S * 1000)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)
+        _reap(pid)
+
+
+def listening_socket(settings: config.Settings, control_pid: int, control_needle: str) -> socket.socket:
+    """The API's socket: taken back from a control process that still has it, or a new one."""
+    if control_pid and pid_alive(control_pid, control_needle):
+        descriptor = _steal(control_pid, settings)
+        if descriptor is not None:
+            return descriptor
+        stop_process(control_pid, control_needle)
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.listen else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.listen, settings.port))
+    except OSError as err:
+        raise Conflict(
+            f"port {settings.port} on {settings.listen} is taken; choose another with: holdfast up --port N",
+            code="port_taken",
+        ) from err
+    listener.listen(SOCKET_BACKLOG)
+    return listener
+
+
+def _steal(pid: int, settings: config.Settings) -> socket.socket | None:
+    """Duplicate the listening socket out of another process of ours."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.pidfd_open(pid)
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            taken = libc.syscall(_PIDFD_GETFD, descriptor, int(name), 0)
+            if taken < 0:
+                continue
+            if _listens_on(taken, settings.port):
+                return socket.socket(fileno=taken)
+            os.close(taken)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _listens_on(descriptor: int, port: int) -> bool:
+    try:
+        duplicate = socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return False
+    with duplicate:
+        try:
+            accepts = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            return bool(accepts) and duplicate.getsockname()[1] == port
+        except (OSError, IndexError):
+            return False
+
+
+def children_of(places: Places, settings: config.Settings, fd: int, hosts: Mapping[str, str]) -> list[Child]:
+    """The processes of one machine; `hosts` are ids by name."""
+    state, python = str(places.state), [sys.executable, "-m"]
+    control = f"holdfast.daemon.control\0--state\0{state}\0"
+    argv = [*python, "holdfast.daemon.control", "--state", state, "--fd", str(fd)]
+    found = [Child("control", argv, control, (fd,))]
+    for name, host_id in hosts.items():
+        home = places.host(name)
+        agent = [*python, "holdfast.daemon.agent", "--state", state, "--host", host_id, "--name", name]
+        keeper = [*python, "holdfast.host.keeper", "--state", str(home), "--endpoint", settings.endpoint]
+        keeper += [
+            "--token-file",
+            str(home / "token"),
+            "--host",
+            host_id,
+            "--log",
+            str(places.logs / f"keeper-{name}.log"),
+        ]
+        found.append(Child(f"agent-{name}", agent, f"holdfast.daemon.agent\0--state\0{state}\0--host\0{host_id}\0"))
+        found.append(Child(f"keeper-{name}", keeper, f"holdfast.host.keeper\0--state\0{home}\0"))
+    return found
+
+
+def hosts_here(places: Places) -> dict[str, str]:
+    """The hosts that this machine is: ids by name."""
+    return {path.parent.name: path.read_text().strip() for path in sorted(places.state.glob("hosts/*/id"))}
+
+
+def supervisor_needle(state: Path) -> str:
+    """What finds the supervisor of a state directory in /proc."""
+    return f"holdfast.daemon.supervisor\0--state\0{state}\0"
+
+
+def main() -> None:
+    """Run the supervisor of one state directory; a second one ends at once."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True)
+    options = parser.parse_args()
+    places, settings = Places(options.state), config.load(options.state)
+    logs.sink.open_file(places.logs / "supervisor.log", "supervisor", settings.log_format == "json")
+    lock = os.open(places.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info("supervisor_already_there")
+        return
+    (places.run / "supervisor.pid").write_text(f"{os.getpid()}\n")
+    control = children_of(places, settings, 0, {})[0]
+    listener = listening_socket(settings, read_pid(places.run / "control.pid"), control.needle)
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake)
+    supervisor = Supervisor(
+        places, settings, woken, children_of(places, settings, listener.fileno(), hosts_here(places))
+    )
+
+    def stop(*_: object) -> None:
+        supervisor.stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    supervisor.run()
+    (places.run / "supervisor.pid").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""`holdfast up`: from an empty machine to a cloud that was seen to work, and from there to nothing to do.
+
+Every phase may be repeated; a run that was killed is simply run again. Two at once: the second waits for the
+first and then finds the cloud up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from holdfast import VERSION
+from holdfast.base import config
+from holdfast.base import log as logs
+from holdfast.base.errors import BadInput, HoldfastError, NotFound, Unavailable
+from holdfast.base.limits import UP_READY_S
+from holdfast.base.run import pid_alive, spawn
+from holdfast.client.session import Session
+from holdfast.daemon.checks import machine_check, port_check
+from holdfast.daemon.phases import Phases
+from holdfast.daemon.places import Places, write_private
+
+FLAGS = ("hypervisor", "listen", "port", "public_url", "store", "region", "private_cidr", "public_cidr", "prefix")
+
+
+def up(options: argparse.Namespace) -> int:
+    """Bring the cloud up; 0 only when its last claim was proved."""
+    state = Path(options.state).absolute()
+    flags = {name: getattr(options, name, None) for name in FLAGS}
+    places, phases = Places(state), Phases(bool(getattr(options, "json", False)))
+    phases.say(f"holdfast {VERSION} on {socket.gethostname()}   state: {state}")
+    with phases.phase("checks") as told:
+        settings, told.words = _prepare(places, flags)
+    with logs.into_file(places.logs / "up.log", "up"), _only_one(places):
+        if not _is_up(places, settings):
+            _bring_up(places, settings, flags, phases)
+        _prove(places, settings, phases)
+    _farewell(places, settings, phases)
+    return 0
+
+
+def _prepare(places: Places, flags: dict[str, Any]) -> tuple[config.Settings, str]:
+    """Settings and what the machine's check found; the directories are made only after it.
+
+    BadInput where this user may not read or make them.
+    """
+    try:
+        settings = config.load(places.state, flags=flags)
+        found = machine_check(settings)
+        places.make()
+    except PermissionError as err:
+        raise BadInput(
+            f"{err.filename} cannot be used by this user; a cloud on this machine needs root. "
+            "Run: sudo holdfast up   (or, without guests: holdfast --state DIR up --hypervisor simulated)",
+            code="not_root",
+        ) from err
+    return settings, found
+
+
+@contextmanager
+def _only_one(places: Places) -> Iterator[None]:
+    lock = os.open(places.run / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _is_up(places: Places, settings: config.Settings) -> bool:
+    from holdfast.daemon.supervisor import read_pid, supervisor_needle
+
+    pid = read_pid(places.run / "supervisor.pid")
+    return bool(pid) and pid_alive(pid, supervisor_needle(places.state)) and _answers(settings)
+
+
+def _answers(settings: config.Settings) -> bool:
+    session = Session(settings.endpoint)
+    try:
+        return bool(session.get("/healthcheck")["status"] == "ok")
+    except HoldfastError:
+        return False
+    finally:
+        session.close()
+
+
+def _bring_up(places: Places, settings: config.Settings, flags: dict[str, Any], phases: Phases) -> None:
+    """Everything that a running cloud has behind it already."""
+    from holdfast.daemon import bootstrap, first_rows, first_users
+
+    with phases.phase("accel") as told:
+        told.words, told.level = first_rows.accelerator_probe(places, settings)
+    if not _supervisor_runs(places):
+        port_check_unless_ours(places, settings)
+    _keep_flags(places, flags)
+    with phases.phase("store") as told, bootstrap.opened(settings) as (store, words):
+        told.words = words
+        passwords = first_users.passwords_make(places)
+        with phases.phase("identity") as inner:
+            made = bootstrap.identity_make(store, passwords)
+            inner.words = "domain Default, projects admin and demo, users admin and demo"
+        with phases.phase("network") as inner:
+            bootstrap.network_make(store, settings, made)
+            name = bootstrap.host_make(store, places, settings)
+            inner.words = f"private {settings.private_cidr}, public {settings.public_cidr}, host {name}"
+        first_users.credentials_write(places, settings, passwords, {})
+    with phases.phase("api") as told:
+        if not _supervisor_runs(places):
+            spawn([sys.executable, "-m", "holdfast.daemon.supervisor", "--state", str(places.state)])
+            # the API may answer already: a control process that outlived its supervisor is adopted
+            wait_for(lambda: _supervisor_runs(places), UP_READY_S, f"the supervisor did not start; see {places.logs}")
+        wait_for(
+            lambda: _answers(settings), UP_READY_S, f"the API at {settings.endpoint} did not answer; see {places.logs}"
+        )
+        session = first_rows.session_of(places, settings, "admin")
+        first_rows.ec2_credentials_ensure(places, settings, session)
+        wait_for(lambda: first_rows.host_is_up(session), UP_READY_S, f"the agent did not report; see {places.logs}")
+        told.words = f"identity compute image network volume ec2 on {settings.endpoint}"
+    if settings.hypervisor != "simulated":
+        from holdfast.daemon.first_image import tiny_ensure
+
+        with phases.phase("image") as told:
+            tiny_ensure(session, places.state / "built", Path(settings.packages), told)
+
+
+def port_check_unless_ours(places: Places, settings: config.Settings) -> None:
+    """A control process that outlived its supervisor still has the port: that one is ours."""
+    from holdfast.daemon.supervisor import children_of, read_pid
+
+    control = children_of(places, settings, 0, {})[0]
+    if not pid_alive(read_pid(places.run / "control.pid") or -1, control.needle):
+        port_check(settings)
+
+
+def _supervisor_runs(places: Places) -> bool:
+    from holdfast.daemon.supervisor import read_pid, supervisor_needle
+
+    pid = read_pid(places.run / "supervisor.pid")
+    return bool(pid) and pid_alive(pid, supervisor_needle(places.state))
+
+
+def _keep_flags(places: Places, flags: dict[str, Any]) -> None:
+    """Settings given as flags hold for every process and for the next `up`: they go to the file."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    path = places.state / "holdfast.toml"
+    if given:
+        config.save(path, given)
+    elif not path.exists():
+        write_private(path, "# Settings of this cloud; everything has a default. See docs/operators/settings.md\n")
+
+
+def _prove(places: Places, settings: config.Settings, phases: Phases) -> None:
+    """The cloud answers a real user; the first time, a real guest boots and answers too."""
+    from holdfast.daemon import first_rows
+
+    with phases.phase("proof") as told:
+        session = first_rows.session_of(places, settings, "demo")
+        servers = session.get("/compute/v2.1/servers")["servers"]
+        told.words = f"token, list of {len(servers)} servers"
+        mark = places.run / "proved"
+        if settings.hypervisor != "simulated" and not mark.exists():
+            told.words += ", " + first_rows.guest_proof(session)
+            write_private(mark, "a guest of this cloud booted and answered\n")
+
+
+def _farewell(places: Places, settings: config.Settings, phases: Phases) -> None:
+    from holdfast.daemon import clouds_yaml, first_users
+
+    passwords = first_users.passwords_make(places)
+    path = Path(settings.clouds_yaml) if settings.clouds_yaml else clouds_yaml.default_path()
+    ours = clouds_yaml.entries(settings.endpoint, settings.region, passwords)
+    own = places.state / "clouds.yaml"
+    clouds_yaml.merge(own, ours)
+    merged = clouds_yaml.merge(path, ours)
+    told = f"export OS_CLOUD=holdfast    (in {path})"
+    if not merged:
+        told = f"export OS_CLIENT_CONFIG_FILE={own} OS_CLOUD=holdfast    ({path} has its own entry and was left alone)"
+    seconds = round(phases.elapsed_s(), 1)
+    phases.event(event="up", endpoint=settings.endpoint, clouds_yaml=str(path if merged else own), seconds=seconds)
+    at = "" if places.state == Path(config.Settings().state) else f" --state {places.state}"
+    phases.say(f"Cloud is up in {seconds}s. 'holdfast{at} down' stops it, 'holdfast{at} destroy' removes every trace.")
+    phases.say(f"  endpoint    {settings.endpoint}")
+    phases.say(f"  openstack   {told}")
+    phases.say(f'  aws ec2     eval "$(holdfast{at} env --aws)"')
+    phases.say(f"  next        holdfast{at} launch")
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float, failure: str) -> None:
+    """Return when the condition holds; raises Unavailable with `failure` after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except NotFound:
+            pass  # what is waited for is not there yet
+        time.sleep(0.05)
+    raise Unavailable(failure, code="not_in_time")

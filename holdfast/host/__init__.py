@@ -1,0 +1,1 @@
+"""The only code that touches a kernel: agent, keeper, hypervisor, image cache, network."""

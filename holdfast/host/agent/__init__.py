@@ -1,0 +1,1 @@
+"""The agent: makes one host equal to its desired state, from reality, again and again."""

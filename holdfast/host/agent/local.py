@@ -1,0 +1,118 @@
+"""The real network and the real disks of this host, as the agent works with them."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast.base.errors import Unavailable
+from holdfast.base.ids import is_id
+from holdfast.domain.desired import DesiredHost, Machine
+from holdfast.domain.observed import FloatingReport
+from holdfast.host.agent.parts import Prepared
+from holdfast.host.hypervisor.driver import Card, Disk
+from holdfast.host.imagecache import qemu_img
+from holdfast.host.imagecache.cache import Cache
+from holdfast.host.network.apply import HostNetwork
+from holdfast.host.network.metadata.config_drive import write_config_drive
+from holdfast.host.network.metadata.documents import plugged_of
+
+GIB = 1 << 30
+ROOT, DRIVE, KERNEL, RAMDISK, CAPTURED = "root.qcow2", "config-2.iso", "kernel", "ramdisk", "captured.qcow2"
+
+
+class LocalNetwork:
+    """Namespaces, bridges, rules and addresses in this machine's kernel."""
+
+    def __init__(self, network: HostNetwork) -> None:
+        self._network = network
+
+    def apply(self, desired: DesiredHost) -> tuple[tuple[FloatingReport, ...], tuple[str, ...]]:
+        report = self._network.apply(desired)
+        return report.floating, tuple(f"{problem.kind} {problem.id}: {problem.reason}" for problem in report.problems)
+
+    def cards(self, machine: Machine) -> tuple[Card, ...]:
+        return tuple(self._network.card(card.port.id) for card in machine.interfaces)
+
+
+class LocalDisks:
+    """One directory per machine; its root disk stands on a verified base of the image cache."""
+
+    def __init__(
+        self, directory: Path, cache: Cache, send: Callable[[str, Path], None], desired: Callable[[], DesiredHost]
+    ) -> None:
+        """`send(image_id, path)` uploads a file into an image; `desired` is the host's whole desired state."""
+        self._directory, self._cache, self._send, self._desired = directory, cache, send, desired
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    def prepare(self, machine: Machine, fresh: bool) -> Prepared:
+        home = self._directory / machine.instance_id
+        home.mkdir(mode=0o711, exist_ok=True)
+        root = home / ROOT
+        if fresh or not root.exists():
+            self._cache.machine_disk(machine.image, root, machine.disk_gib)
+        else:
+            qemu_img.grow(root, machine.disk_gib * GIB)
+        disks = [Disk(root, "qcow2")]
+        if machine.config_drive:
+            drive = home / DRIVE
+            write_config_drive(drive, machine.metadata, plugged_of(self._desired()).get(machine.instance_id, ()))
+            disks.append(Disk(drive, "raw", read_only=True))
+        kernel = self._cache.kernel(machine.kernel, home / KERNEL) if machine.kernel else None
+        ramdisk = self._cache.kernel(machine.ramdisk, home / RAMDISK) if machine.ramdisk else None
+        return Prepared(tuple(disks), kernel, ramdisk)
+
+    def remove(self, instance_id: str) -> None:
+        home = self._directory / instance_id
+        if is_id(instance_id) and home.is_dir():
+            shutil.rmtree(home)
+
+    def capture(self, machine: Machine) -> None:
+        home = self._directory / machine.instance_id
+        target = home / CAPTURED
+        try:
+            self._cache.snapshot(home / ROOT, target)
+            self._send(machine.capture_image_id, target)
+        finally:
+            target.unlink(missing_ok=True)
+
+    def held(self) -> tuple[str, ...]:
+        return tuple(self._cache.held())
+
+    def free_gib(self) -> int:
+        return shutil.disk_usage(self._directory).free // GIB
+
+    def size_gib(self) -> int:
+        return shutil.disk_usage(self._directory).total // GIB
+
+    def found(self) -> tuple[str, ...]:
+        return tuple(path.name for path in self._directory.iterdir() if is_id(path.name))
+
+
+def file_sender(
+    address: tuple[str, int], host_id: str, token_file: Path, timeout_s: int
+) -> Callable[[str, Path], None]:
+    """Return what uploads a file of this host into an image of the cloud."""
+
+    def send(image_id: str, path: Path) -> None:
+        headers = {
+            "X-Host-Token": token_file.read_text().strip(),
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(path.stat().st_size),
+        }
+        connection = http.client.HTTPConnection(*address, timeout=timeout_s)
+        try:
+            with path.open("rb") as source:
+                connection.request("PUT", f"/hosts/v1/{host_id}/images/{image_id}/file", source, headers)
+            answer = connection.getresponse()
+            words = answer.read(500).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as err:
+            raise Unavailable("the disk could not be sent to the image service", detail=str(err)) from err
+        finally:
+            connection.close()
+        if answer.status != 204:
+            raise Unavailable(f"the image service answered {answer.status} to the disk", detail=words)
+
+    return send

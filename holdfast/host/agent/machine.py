@@ -1,0 +1,173 @@
+"""One machine made equal to its desired record.
+
+`decide` is pure: the record, the numbers reached, what is seen; out comes the next act, one at a time, until
+there is none. `Worker.reconcile` does them, and turns every failure into a word of the report.
+
+A guest that shut itself down stays down until its owner starts it: restarting it would take away the only way
+to stop it from inside. One that crashed, was killed, or ran when the host went down is started again.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from holdfast.base import log as logs
+from holdfast.base.errors import HoldfastError
+from holdfast.base.limits import REBOOT_GRACE_S, STOP_GRACE_S
+from holdfast.domain.desired import Machine, Power
+from holdfast.domain.observed import MachineReport, Phase
+from holdfast.host.agent.networking import Networking
+from holdfast.host.agent.parts import Disks, Network
+from holdfast.host.agent.reached import Reached, ReachedFiles
+from holdfast.host.agent.volumes import Plugging, in_gib
+from holdfast.host.hypervisor.driver import Hypervisor, MachineSpec, Observed, Reason, Run
+
+log = logs.get(__name__)
+ACTS_MAX = 8  # of one round; a machine needs four at most
+
+
+class Act(StrEnum):
+    """What to do next."""
+
+    REMOVE = "remove"
+    STOP = "stop"
+    RENEW_DISK = "renew_disk"
+    START = "start"
+    RESUME = "resume"
+    PAUSE = "pause"
+    NONE = "none"
+
+
+def decide(machine: Machine, reached: Reached, seen: Observed | None) -> Act:
+    """Return the next act."""
+    run = seen.run if seen else Run.STOPPED
+    if not machine.present:
+        return Act.REMOVE
+    if reached.disk < machine.disk:
+        return Act.RENEW_DISK if run is Run.STOPPED else Act.STOP
+    if machine.power is Power.STOPPED:
+        return Act.NONE if run is Run.STOPPED else Act.STOP
+    if run is Run.STOPPED:
+        own_wish = seen is not None and seen.reason is Reason.GUEST_SHUTDOWN
+        return Act.NONE if own_wish and reached.generation >= machine.generation else Act.START
+    if reached.boot < machine.boot:
+        return Act.STOP
+    if machine.power is Power.PAUSED:
+        return Act.NONE if run is Run.PAUSED else Act.PAUSE
+    return Act.RESUME if run is Run.PAUSED and reached.phase is Phase.PAUSED else Act.NONE
+
+
+class Worker:
+    """Reconciles machines, one at a time per caller; several threads may work on different machines."""
+
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        networking: Networking,
+        network: Network,
+        disks: Disks,
+        reached: ReachedFiles,
+        plugging: Plugging,
+    ) -> None:
+        self._hypervisor, self._networking, self._network = hypervisor, networking, network
+        self._disks, self._reached, self._plugging = disks, reached, plugging
+
+    def reconcile(self, machine: Machine, seen: Observed | None) -> tuple[MachineReport, Observed | None]:
+        """Do what is due; returns what is to be reported, and what the machine is seen to do after it."""
+        with logs.bind(instance=machine.instance_id):
+            try:
+                return self._reconcile(machine, seen)
+            except HoldfastError as err:
+                log.warn("machine_failed", code=err.code, reason=err.message, detail=err.detail)
+                return self._report(machine, Phase.FAILED, err.message, err.code, err.retryable), seen
+            except Exception as err:  # the boundary of one machine: the others go on
+                log.exception("machine_bug")
+                words = f"unexpected {type(err).__name__} on the host"
+                return self._report(machine, Phase.FAILED, words, "bug", True), seen
+
+    def _reconcile(self, machine: Machine, seen: Observed | None) -> tuple[MachineReport, Observed | None]:
+        for _ in range(ACTS_MAX):
+            act = decide(machine, self._reached.get(machine.instance_id), seen)
+            if act is Act.NONE:
+                break
+            log.info("machine_act", act=act.value, generation=machine.generation)
+            if act is Act.REMOVE:
+                return self._remove(machine), None
+            seen = self._do(act, machine, seen)
+        return self._done(machine, seen), seen
+
+    def _do(self, act: Act, machine: Machine, seen: Observed | None) -> Observed:
+        instance_id, before = machine.instance_id, self._reached.get(machine.instance_id)
+        if act is Act.STOP:
+            self._hypervisor.stop(instance_id, self._grace_s(machine))
+            return Observed(instance_id, Run.STOPPED, 0, Reason.STOPPED)
+        if act is Act.RENEW_DISK:
+            self._disks.prepare(machine, fresh=True)
+            self._reached.put(instance_id, Reached(before.generation, before.boot, machine.disk, Phase.STOPPED))
+            return Observed(instance_id, Run.STOPPED, 0, Reason.NONE)
+        if act is Act.START:
+            self._hypervisor.start(self._spec(machine))
+            self._reached.put(instance_id, Reached(before.generation, machine.boot, machine.disk, Phase.RUNNING))
+            return Observed(instance_id, Run.RUNNING, 0)
+        self._hypervisor.pause(instance_id, act is Act.PAUSE)
+        phase = Phase.PAUSED if act is Act.PAUSE else Phase.RUNNING
+        self._reached.put(instance_id, Reached(before.generation, before.boot, before.disk, phase))
+        return Observed(instance_id, Run(phase.value), seen.pid if seen else 0)
+
+    def _spec(self, machine: Machine) -> MachineSpec:
+        """Everything in place before the machine starts: its disks, and its network with the rules on it."""
+        prepared = self._disks.prepare(machine, fresh=False)
+        self._networking.applied(machine)
+        return MachineSpec(
+            instance_id=machine.instance_id,
+            vcpus=machine.vcpus,
+            memory_mib=machine.memory_mib,
+            disks=prepared.disks,
+            cards=self._network.cards(machine),
+            kernel=prepared.kernel,
+            ramdisk=prepared.ramdisk,
+            kernel_arguments=machine.kernel_arguments,
+            volumes=self._plugging.of(machine),
+        )
+
+    def _remove(self, machine: Machine) -> MachineReport:
+        self._hypervisor.stop(machine.instance_id, 0)
+        self._hypervisor.forget(machine.instance_id)
+        self._disks.remove(machine.instance_id)
+        self._networking.applied(machine)
+        self._reached.drop(machine.instance_id)
+        return self._report(machine, Phase.ABSENT)
+
+    def _done(self, machine: Machine, seen: Observed | None) -> MachineReport:
+        """Record that the record is true now, and say so."""
+        run, reason = (seen.run, seen.reason) if seen else (Run.STOPPED, Reason.NONE)
+        before = self._reached.get(machine.instance_id)
+        stopped = run is Run.STOPPED
+        volumes, problem = ({}, "") if stopped else self._plugging.settle(machine)
+        boot = machine.boot if run is not Run.STOPPED or machine.power is Power.STOPPED else before.boot
+        self._reached.put(machine.instance_id, Reached(machine.generation, boot, before.disk, Phase(run.value)))
+        report = self._report(machine, Phase(run.value), reason.value)
+        has = None if volumes is None else in_gib(volumes)
+        return msgspec.structs.replace(report, volumes=has, volume_problem=problem)
+
+    def _grace_s(self, machine: Machine) -> float:
+        if not machine.soft:
+            return 0
+        return STOP_GRACE_S if machine.power is Power.STOPPED else REBOOT_GRACE_S
+
+    def _report(
+        self, machine: Machine, phase: Phase, reason: str = "", code: str = "", retryable: bool = False
+    ) -> MachineReport:
+        reached = self._reached.get(machine.instance_id)
+        return MachineReport(
+            instance_id=machine.instance_id,
+            generation=machine.generation,
+            boot=reached.boot,
+            disk=reached.disk,
+            phase=phase,
+            reason=reason,
+            code=code,
+            retryable=retryable,
+        )

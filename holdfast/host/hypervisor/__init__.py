@@ -1,0 +1,1 @@
+"""Machines on one host: the driver protocol and its drivers."""

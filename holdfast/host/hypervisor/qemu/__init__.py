@@ -1,0 +1,1 @@
+"""QEMU as a hypervisor: one process and one directory per machine, no daemon between."""

@@ -1,0 +1,298 @@
+"""One namespace made equal to its plan: look, then touch only what differs.
+
+`Kernel` remembers what it has seen to be in place, per layer, so that an unchanged plan costs nothing and a
+new port costs one nft transaction. A new process remembers nothing and looks; `force` makes it look again.
+Rules come before links: a link is brought up only when the rules that guard it are in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.base.errors import HoldfastError
+from holdfast.base.limits import NETWORK_COMMAND_S
+from holdfast.base.run import CommandFailed, run
+from holdfast.host.network import flows, namespace
+from holdfast.host.network.plan.layout import Link, PortPlace, Space
+from holdfast.host.network.plan.names import Names, mac_of
+from holdfast.host.network.plan.ruleset import DIGEST_CHAIN, Table, change, narrows, remove, replace
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is known to be in place in one namespace."""
+
+    links: tuple[object, ...] | None = None
+    tables: dict[tuple[str, str], Table] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What `make` had to do."""
+
+    created: bool  # the namespace is new
+    changed: bool  # anything was done, or had to be looked at
+    narrowed: bool  # something that was let through may no longer be
+    added: frozenset[str] = frozenset()  # addresses, without prefix length, that this host has from now on
+
+
+class Kernel:
+    """The namespaces, links and rules of one prefix."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._seen: dict[str, Seen] = {}
+
+    def forget(self, space: str) -> None:
+        """Look at this namespace anew at the next chance."""
+        self._seen.pop(space, None)
+
+    def forget_all(self) -> None:
+        """Look at everything anew."""
+        self._seen.clear()
+
+    def guarded(self, space: str, link: str) -> bool:
+        """Whether the rules in force in a namespace name the link: only then may it come up."""
+        tables = self._seen[space].tables.values() if space in self._seen else ()
+        return any(
+            f'"{link}"' in item.elements for table in tables if table.family == "bridge" for item in table.collections
+        )
+
+    def holds(self, space: str, element: str) -> bool:
+        """Whether the rules in force in a namespace have that element."""
+        tables = self._seen[space].tables.values() if space in self._seen else ()
+        return any(element in item.elements for table in tables for item in table.collections)
+
+    def make(self, space: Space) -> Made:
+        """Make one namespace as planned; raises CommandFailed or Unavailable, and the next call goes on from there."""
+        created = bool(space.name) and not (namespace.RUN / space.name).exists()
+        looked = created or space.name not in self._seen
+        if looked:
+            self._seen[space.name] = Seen() if created else Seen(tables=self._verified(space))
+        seen = self._seen[space.name]
+        links = (space.links, space.routes)
+        if seen.links == links:
+            ruled, narrowed = self._rule(space, seen)
+            return Made(False, ruled or looked, narrowed or looked)
+        failures: list[HoldfastError] = []
+        found = self._create(space, created, failures)
+        namespace.inside(space.name, lambda: _prepare(space))
+        _, narrowed = self._rule(space, seen)
+        added = self._configure(space, found, failures)
+        if failures:
+            raise failures[0]
+        seen.links = links
+        return Made(created, True, (narrowed or looked) and not created, added)
+
+    def remove_space(self, name: str) -> None:
+        """Remove one of our namespaces and all that is in it; not there: nothing."""
+        self.forget(name)
+        if (namespace.RUN / name).exists():
+            run(["ip", "netns", "delete", name], timeout_s=NETWORK_COMMAND_S)
+
+    def _create(self, space: Space, created: bool, failures: list[HoldfastError]) -> dict[str, Any]:
+        """Create what is missing and delete what is no longer planned; return the links that were there."""
+        found = {} if created else links_of(space.name)
+        planned = {link.name for link in space.links}
+        stale = [name for name in found if name not in planned and self._is_made_here(name)]
+        stale += [link.name for link in space.links if link.name in found and not _has_other_end(link)]
+        delete_links(space.name, stale)
+        found = {name: link for name, link in found.items() if name not in stale}
+        lines = [f"netns add {space.name}"] if created else []
+        lines.extend(_creation(space.name, link) for link in space.links if link.name not in found)
+        with _later(failures):
+            _batch("", lines)
+        return found
+
+    def _is_made_here(self, link: str) -> bool:
+        """Taps end with their QEMU and the far ends of legs with the near ones; the rest is made by `make`."""
+        return any(self._names.is_kind(link, kind) for kind in "bixe")
+
+    def _configure(self, space: Space, found: dict[str, Any], failures: list[HoldfastError]) -> frozenset[str]:
+        """Addresses, routes and up: after the rules. Returns the addresses that are new here."""
+        before = set().union(*(_addresses(found.get(link.name, {})) for link in space.links))
+        after = {address for link in space.links for address in link.addresses}
+        with _later(failures):
+            flows.cut_address(space.name, {_bare(address) for address in before - after})
+        lines = ["link set dev lo up"] if space.name and "UP" not in found.get("lo", {}).get("flags", ()) else []
+        for link in space.links:
+            lines.extend(_settings(link, found.get(link.name, {})))
+        if space.name:
+            lines.extend(_routes(space, routes_of(space.name) if found else set()))
+        for link in space.links:
+            with _later(failures):
+                _plug(link)
+        with _later(failures):
+            _batch(space.name, lines)
+        return frozenset(_bare(address) for address in after - before)
+
+    def _rule(self, space: Space, seen: Seen) -> tuple[bool, bool]:
+        """Load the difference in one transaction; return whether there was any, and whether it took something away."""
+        wanted = {(table.family, table.name): table for table in space.tables}
+        stale = [key for key in seen.tables if key not in wanted]
+        script = "".join(remove(*key) for key in stale)
+        script += "".join(change(seen.tables[k], t) if k in seen.tables else replace(t) for k, t in wanted.items())
+        if not script:
+            return False, False
+        narrowed = any(k not in seen.tables or narrows(seen.tables[k], t) for k, t in wanted.items())
+        try:
+            nft_load(space.name, script)
+        except CommandFailed:
+            nft_load(space.name, "".join(replace(table) for table in wanted.values()))
+        seen.tables = wanted
+        return True, narrowed
+
+    def _verified(self, space: Space) -> dict[tuple[str, str], Table]:
+        """The planned tables that the kernel holds whole; others of ours are removed."""
+        listed = json.loads(namespace.inside(space.name, lambda: _nft("-j", "list", "tables")))
+        names = {(i["table"]["family"], i["table"]["name"]) for i in listed["nftables"] if "table" in i}
+        wanted = {(table.family, table.name): table for table in space.tables}
+        ours = {key for key in names if key[1] == self._names.prefix or self._names.ours(key[1])}
+        if strange := ours - wanted.keys():
+            nft_load(space.name, "".join(remove(*key) for key in sorted(strange)))
+        return {key: wanted[key] for key in ours & wanted.keys() if is_whole(space.name, wanted[key])}
+
+
+def is_whole(space: str, table: Table) -> bool:
+    """Whether the kernel's table carries the digest and holds as many rules and elements as it should."""
+    text = namespace.inside(space, lambda: _nft("-j", "list", "table", table.family, table.name))
+    rules: dict[str, int] = {}
+    elements: dict[str, int] = {}
+    for item in json.loads(text)["nftables"]:
+        if "chain" in item:
+            rules.setdefault(item["chain"]["name"], 0)
+        elif "rule" in item:
+            rules[item["rule"]["chain"]] += 1
+        elif body := item.get("set") or item.get("map"):
+            elements[body["name"]] = len(body.get("elem", ()))
+    wanted = {chain.name: len(chain.rules) for chain in table.chains} | {f"{DIGEST_CHAIN}{table.digest}": 0}
+    return rules == wanted and elements == {item.name: len(item.elements) for item in table.collections}
+
+
+def links_of(space: str) -> dict[str, Any]:
+    """Every link of a namespace by name, as iproute2 shows it."""
+    text = namespace.inside(space, lambda: run(["ip", "-j", "-d", "addr", "show"], timeout_s=NETWORK_COMMAND_S))
+    return {item["ifname"]: item for item in json.loads(text or b"[]") if "ifname" in item}
+
+
+def routes_of(space: str) -> set[tuple[str, str]]:
+    """(destination, next hop) of the routes that the kernel did not make itself."""
+    text = namespace.inside(space, lambda: run(["ip", "-j", "route", "show"], timeout_s=NETWORK_COMMAND_S))
+    found = (item for item in json.loads(text or b"[]") if item.get("protocol") != "kernel")
+    return {(item["dst"], item.get("gateway", "")) for item in found}
+
+
+def delete_link(space: str, name: str) -> None:
+    """Delete a link of a namespace; not there: nothing."""
+    if not space or (namespace.RUN / space).exists():
+        delete_links(space, [name] if name in links_of(space) else [])
+
+
+def delete_links(space: str, names: Sequence[str]) -> None:
+    """Delete links; one that went by itself meanwhile is no failure."""
+    try:
+        _batch(space, [f"link del dev {name}" for name in names])
+    except CommandFailed:
+        if not links_of(space).keys().isdisjoint(names):
+            raise
+
+
+def plug_again(space: str, places: Sequence[PortPlace]) -> None:
+    """Put taps that are there on their bridge again, should something have taken them off."""
+
+    def plug() -> None:
+        for place in places:
+            if namespace.exists_here(place.tap):
+                namespace.attach_here(place.tap, place.bridge, place.mtu)
+
+    namespace.inside(space, plug)
+
+
+def nft_load(space: str, script: str) -> None:
+    """One transaction in a namespace."""
+    namespace.inside(space, lambda: run(["nft", "-f", "-"], timeout_s=NETWORK_COMMAND_S, stdin=script.encode()))
+
+
+def _nft(*words: str) -> bytes:
+    return run(["nft", *words], timeout_s=NETWORK_COMMAND_S)
+
+
+def _batch(space: str, lines: list[str]) -> None:
+    """Several ip commands in one process; one that fails does not stop the others, and is raised at the end."""
+    if lines:
+        text = "".join(f"{line}\n" for line in lines).encode()
+        namespace.inside(space, lambda: run(["ip", "-force", "-batch", "-"], timeout_s=NETWORK_COMMAND_S, stdin=text))
+
+
+def _prepare(space: Space) -> None:
+    """What needs no process: settings, and frames that a guest's DHCP client finds whole."""
+    namespace.sysctl_here(space.sysctls)
+    for link in space.links:
+        if link.kind == "bridge":
+            namespace.whole_checksums_here(link.name)
+
+
+def _creation(space: str, link: Link) -> str:
+    where = f" netns {space}" if space else ""
+    if link.kind != "veth":  # its MTU comes after: a bridge follows its ports' until it is told another than its own
+        return f"link add name {link.name} address {link.mac}{where} type {link.kind}"
+    head = f"link add name {link.name} mtu {link.mtu} address {link.mac}{where} type {link.kind}"
+    return f"{head} peer name {link.peer} mtu {link.mtu} address {mac_of(link.peer)}" + (
+        f" netns {link.peer_space}" if link.peer_space else ""
+    )
+
+
+def _settings(link: Link, found: dict[str, Any]) -> list[str]:
+    """What is to be set on a link to be as planned; an empty `found` is a link just created."""
+    lines = []
+    if found and found.get("address") != link.mac:
+        lines.append(f"link set dev {link.name} address {link.mac}")
+    if found.get("mtu") != link.mtu:
+        lines.append(f"link set dev {link.name} mtu {link.mtu}")
+    here = _addresses(found)
+    lines.extend(f"addr del {address} dev {link.name}" for address in sorted(here - set(link.addresses)))
+    lines.extend(f"addr add {address} dev {link.name}" for address in link.addresses if address not in here)
+    if "UP" not in found.get("flags", ()):
+        lines.append(f"link set dev {link.name} up")
+    return lines
+
+
+def _addresses(found: dict[str, Any]) -> set[str]:
+    infos = found.get("addr_info", ())
+    return {f"{item['local']}/{item['prefixlen']}" for item in infos if item.get("family") == "inet"}
+
+
+def _bare(address: str) -> str:
+    return address.partition("/")[0]
+
+
+def _has_other_end(link: Link) -> bool:
+    """Whether a leg's other end is where it should be: it goes with its namespace, perhaps before its name does."""
+    return link.kind != "veth" or namespace.inside(link.peer_space, lambda: namespace.exists_here(link.peer))
+
+
+@contextmanager
+def _later(failures: list[HoldfastError]) -> Iterator[None]:
+    """Keep a failure and go on: one leg or address that cannot be made stops no other."""
+    try:
+        yield
+    except HoldfastError as err:
+        failures.append(err)
+
+
+def _plug(link: Link) -> None:
+    if link.kind == "veth":
+        namespace.inside(link.peer_space, lambda: namespace.attach_here(link.peer, link.peer_master, link.mtu))
+
+
+def _routes(space: Space, found: set[tuple[str, str]]) -> list[str]:
+    wanted = {(to.removesuffix("/32"), hop): link for to, hop, link in space.routes}
+    lines = [f"route del {to} via {hop}" if hop else f"route del {to}" for to, hop in sorted(found - wanted.keys())]
+    for (to, hop), link in wanted.items():
+        if (to, hop) not in found:
+            lines.append(f"route replace {to} via {hop}" + (f" dev {link}" if link else ""))
+    return lines

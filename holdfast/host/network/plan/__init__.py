@@ -1,0 +1,1 @@
+"""The network of a host as data: what should exist, computed without touching anything."""

@@ -1,0 +1,154 @@
+"""One router as a namespace: a leg to each network that is present here, one leg outside, and translation.
+
+A router lives on every host that has ports behind it, so there is no network node to lose. Floating
+addresses are addresses of the outside leg: the kernel answers ARP for them, and nothing has to be proxied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
+
+from holdfast.base.errors import BadInput
+from holdfast.domain.desired import External, Router
+from holdfast.host.network.plan import values
+from holdfast.host.network.plan.layout import EXTERNAL_MTU, Draft, FloatingPath, Link, Space
+from holdfast.host.network.plan.nat import Translation, router_table
+
+SYSCTLS = (
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),  # a hairpin packet leaves by the link it came in on
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv4/conf/all/arp_ignore", "1"),  # an address is answered on its own link only
+    ("ipv4/conf/all/arp_announce", "2"),
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+)
+
+
+def router_space(
+    draft: Draft,
+    router: Router,
+    networks: Mapping[str, Space],
+    externals: Mapping[str, External],
+    bridges: Set[str],
+) -> Space:
+    """Plan a router; raises BadInput where nothing of it could work."""
+    legs, inside = _legs(draft, router, networks)
+    outside = _outside(draft, router, externals, bridges)
+    floating = tuple(_floating(draft, router, outside, networks)) if outside else ()
+    links = [*legs]
+    routes: list[tuple[str, str, str]] = []
+    if outside is not None:
+        external = externals[router.external_network_id]
+        addresses = (*outside.addresses, *(f"{address}/32" for address, _ in floating))
+        links.append(replace(outside, addresses=addresses))
+        routes.append(("default", str(values.address4(external.gateway)), outside.name))
+    for destination, hop in router.routes:
+        try:
+            routes.append((str(values.network4(destination)), str(values.address4(hop)), ""))
+        except BadInput as err:
+            draft.problem("router", router.id, err)
+    nat = Translation(
+        outside.name if outside else "",
+        outside.addresses[0].partition("/")[0] if outside and outside.addresses else "",
+        router.snat,
+        tuple(inside),
+        floating,
+    )
+    return Space(
+        draft.names.of("r", router.id),
+        "router",
+        router.id,
+        tuple(links),
+        tuple(routes),
+        SYSCTLS,
+        (router_table(draft.names.prefix, nat),),
+    )
+
+
+def _legs(draft: Draft, router: Router, networks: Mapping[str, Space]) -> tuple[list[Link], list[str]]:
+    """The links into networks, and every inside range, also of networks that are not here."""
+    links, inside = [], {}
+    for leg in router.interfaces:
+        try:
+            net, address, mac = values.network4(leg.cidr), values.address4(leg.address), values.mac(leg.mac)
+        except BadInput as err:
+            draft.problem("router", router.id, err)
+            continue
+        inside[str(net)] = net
+        if (space := networks.get(leg.network_id)) is None:
+            continue
+        key = (router.id, leg.network_id, leg.address)
+        bridge = space.links[0]
+        links.append(
+            Link(
+                draft.names.of("i", *key),
+                "veth",
+                mac,
+                bridge.mtu,
+                (f"{address}/{net.prefixlen}",),
+                draft.names.of("j", *key),
+                space.name,
+                bridge.name,
+            )
+        )
+    ranges = sorted(inside.values())
+    return links, [str(net) for i, net in enumerate(ranges) if not any(net.overlaps(other) for other in ranges[:i])]
+
+
+def _outside(draft: Draft, router: Router, externals: Mapping[str, External], bridges: Set[str]) -> Link | None:
+    """The leg on the external bridge, with the router's own address there, if it has one."""
+    if not router.external_network_id:
+        return None
+    external = externals.get(router.external_network_id)
+    bridge = draft.names.of("x", router.external_network_id)
+    if external is None or bridge not in bridges:
+        raise BadInput("a router's public network is not provided by this host")
+    net = values.network4(external.cidr)
+    own = values.address4(router.external_address) if router.external_address else None
+    if own is not None and own not in net:
+        raise BadInput("a router's public address is outside of its public network")
+    return Link(
+        draft.names.of("e", router.id),
+        "veth",
+        values.mac(router.external_mac),
+        EXTERNAL_MTU,
+        (f"{own}/{net.prefixlen}",) if own is not None else (),
+        draft.names.of("f", router.id),
+        "",
+        bridge,
+    )
+
+
+def _floating(draft: Draft, router: Router, outside: Link, networks: Mapping[str, Space]) -> Iterable[tuple[str, str]]:
+    """Each (floating, fixed) pair once: a second claim on either address is a problem, not a rule."""
+    taken: set[str] = {outside.addresses[0].partition("/")[0]} if outside.addresses else set()
+    ports = {(space, address): port for space, address, port in draft.sources}
+    places = {place.port_id: place for place in draft.ports}
+    for item in router.floating:
+        try:
+            address, fixed = str(values.address4(item.address)), str(values.address4(item.fixed))
+            if address in taken or fixed in taken:
+                raise BadInput("a floating or fixed address is used twice")
+        except BadInput as err:
+            draft.problem("floating", item.id, err)
+            continue
+        taken |= {address, fixed}
+        space = networks.get(item.network_id)
+        place = places.get(ports.get((space.name, fixed), "")) if space else None
+        draft.floating.append(
+            FloatingPath(
+                item.id,
+                address,
+                fixed,
+                outside.peer_master,
+                draft.names.of("r", router.id),
+                outside.name,
+                outside.mac,
+                place,
+            )
+        )
+        yield address, fixed

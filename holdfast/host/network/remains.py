@@ -1,0 +1,79 @@
+"""What is on this host under our prefix, read from the kernel, and its removal down to nothing.
+
+For audit and for `destroy`. Only names of our forms are listed, and only those are removed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from holdfast.base.limits import NETWORK_COMMAND_S
+from holdfast.base.run import run
+from holdfast.host.network import forward, namespace
+from holdfast.host.network.dnsmasq import Dnsmasq
+from holdfast.host.network.kernel import delete_link, links_of, nft_load
+from holdfast.host.network.plan.names import Names
+from holdfast.host.network.plan.ruleset import remove
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything that carries our prefix. False when there is nothing."""
+
+    namespaces: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()  # in the host's own namespace
+    inner_links: tuple[str, ...] = ()  # namespace/link
+    tables: tuple[str, ...] = ()  # in the host's own namespace
+    rules: tuple[str, ...] = ()  # of ours in foreign chains
+    processes: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, item.name) for item in fields(self))
+
+
+def spaces_here(names: Names) -> list[str]:
+    """Our network namespaces."""
+    if not namespace.RUN.is_dir():
+        return []
+    here = (entry.name for entry in namespace.RUN.iterdir())
+    return sorted(name for name in here if names.is_kind(name, "n") or names.is_kind(name, "r"))
+
+
+def inventory(names: Names, dnsmasq: Dnsmasq, state: Path) -> Inventory:
+    """Look at everything."""
+    spaces = spaces_here(names)
+    return Inventory(
+        tuple(spaces),
+        tuple(name for name in links_of("") if names.ours(name)),
+        tuple(f"{space}/{name}" for space in spaces for name in links_of(space) if names.ours(name)),
+        tuple(f"{family} {name}" for family, name in _tables(names)),
+        tuple(forward.accepted(names.prefix)),
+        tuple(dnsmasq.pids()),
+        (*dnsmasq.found(), *(str(file) for file in state.glob("metadata.*"))),
+    )
+
+
+def remove_all(names: Names, dnsmasq: Dnsmasq, state: Path) -> None:
+    """Remove everything of ours, guests' taps included."""
+    for space in {*dnsmasq.found(), *spaces_here(names)}:
+        dnsmasq.stop(space)
+    for space in spaces_here(names):
+        run(["ip", "netns", "delete", space], timeout_s=NETWORK_COMMAND_S)
+    forward.accept_forwarding(names.prefix, ())
+    for family, name in _tables(names):
+        nft_load("", remove(family, name))
+    for link in links_of(""):
+        if any(names.is_kind(link, kind) for kind in "xfe"):
+            delete_link("", link)
+    dnsmasq.remove_folder()
+    for file in state.glob("metadata.*"):
+        file.unlink()
+
+
+def _tables(names: Names) -> list[tuple[str, str]]:
+    listed = json.loads(run(["nft", "-j", "list", "tables"], timeout_s=NETWORK_COMMAND_S))["nftables"]
+    found = [(item["table"]["family"], item["table"]["name"]) for item in listed if "table" in item]
+    return sorted(key for key in found if names.ours(key[1]))

@@ -1,0 +1,1 @@
+"""The files of volumes and snapshots on one host."""

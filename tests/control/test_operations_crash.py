@@ -1,0 +1,122 @@
+"""Every act, killed before every statement of its worker: another worker ends it as if nothing had been.
+
+The worker's own database raises `Killed`, which nothing may catch, before its Nth SQL statement, for every N
+until it gets through. Then its lease runs out and a worker that knows nothing carries on.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from holdfast.base.limits import OPERATION_LEASE_S
+from holdfast.control.operations.registry import ACTS
+from holdfast.control.store.database import Database
+from holdfast.control.store.host import allocations_list
+from holdfast.control.store.operation import operation_events, operations_of
+from holdfast.domain.operation import OperationState
+from tests.world import IMAGE, World
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def stopped(world: World, server_id: str) -> None:
+    world.act(server_id, "os-stop")
+    world.settle()
+
+
+def paused(world: World, server_id: str) -> None:
+    world.act(server_id, "pause")
+    world.settle()
+
+
+def resized(world: World, server_id: str) -> None:
+    world.act(server_id, "resize", {"flavorRef": "84"})
+    world.settle()
+
+
+def ready(world: World, server_id: str) -> None:
+    """As it is after it was made."""
+
+
+SCENARIOS: dict[str, tuple[Callable[[World, str], None], Callable[[World, str], object], str]] = {
+    "server_create": (ready, lambda w, i: None, "ACTIVE"),
+    "server_delete": (ready, lambda w, i: w.nova("DELETE", f"/servers/{i}"), "GONE"),
+    "server_stop": (ready, lambda w, i: w.act(i, "os-stop"), "SHUTOFF"),
+    "server_start": (stopped, lambda w, i: w.act(i, "os-start"), "ACTIVE"),
+    "server_reboot": (ready, lambda w, i: w.act(i, "reboot", {"type": "HARD"}), "ACTIVE"),
+    "server_pause": (ready, lambda w, i: w.act(i, "pause"), "PAUSED"),
+    "server_unpause": (paused, lambda w, i: w.act(i, "unpause"), "ACTIVE"),
+    "server_rebuild": (ready, lambda w, i: w.act(i, "rebuild", {"imageRef": IMAGE}), "ACTIVE"),
+    "server_resize": (ready, lambda w, i: w.act(i, "resize", {"flavorRef": "84"}), "VERIFY_RESIZE"),
+    "server_revert": (resized, lambda w, i: w.act(i, "revertResize"), "ACTIVE"),
+}
+WAITING_FOR_BYTES = {"server_capture"}  # its host must send a disk
+
+
+def test_every_registered_act_is_crash_tested() -> None:
+    of_volumes = {kind for kind in ACTS if kind.startswith("volume_")}  # tests/control/test_volume_crash.py
+    assert set(SCENARIOS) | WAITING_FOR_BYTES == set(ACTS) - of_volumes
+
+
+@pytest.mark.parametrize("kind", sorted(SCENARIOS))
+def test_killed_before_any_statement_it_ends_as_if_nothing_had_been(world: World, kind: str) -> None:
+    before, begin, wanted = SCENARIOS[kind]
+    for statements in itertools.count():
+        server_id = world.boot(f"{kind}-{statements}")
+        if kind != "server_create":
+            world.settle()
+            before(world, server_id)
+            begin(world, server_id)
+        killed = run_doomed(world, statements)
+        world.clock.advance_s(OPERATION_LEASE_S + 1)
+        for host in world.hosts:
+            host.restart()
+            host.step()
+        world.settle(world.make_engine(worker=f"next-{statements}"))
+        assert world.status(server_id) == wanted, f"killed before statement {statements}"
+        assert all(len(hosts) == 1 for hosts in world.running().values())
+        assert_one_act(world, server_id, kind)
+        if wanted != "GONE":
+            world.nova("DELETE", f"/servers/{server_id}")
+            world.settle()
+        assert (world.running(), world.store.read(allocations_list), world.audit()) == ({}, [], [])
+        if not killed:
+            assert statements > 2, "it was never killed inside"
+            return
+
+
+def assert_one_act(world: World, server_id: str, kind: str) -> None:
+    """The act is done, once, and every step of it is told as done."""
+    acts = [act for act in world.store.read(lambda tx: operations_of(tx, server_id)) if act.kind == kind]
+    assert [act.state for act in acts] == [OperationState.DONE]
+    told = world.store.read(lambda tx: operation_events(tx, acts[0].id))
+    assert [event.step for event in told if event.result == "done"] == [step.name for step in ACTS[kind].steps]
+
+
+def run_doomed(world: World, statements: int) -> bool:
+    """Let a worker run, and its host between, until it is killed or has nothing to do; whether it was killed."""
+    left = iter(range(statements))
+
+    def die_when_spent(_: str) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    doomed = Database(world.cloud.services.settings.store_url, world.clock.now_us, die_when_spent)
+    engine = world.make_engine(doomed, "doomed")
+    try:
+        for _ in range(20):
+            worked = engine.run_once()
+            spoke = [host.step() for host in world.hosts]
+            if not worked and not any(spoke):
+                return False
+        return False
+    except Killed:
+        return True
+    finally:
+        engine.stop()
+        doomed.close()

@@ -1,0 +1,193 @@
+"""Every process may be killed with -9 at any moment: what was accepted ends, once, and nobody is refused.
+
+The simulated hypervisor stands in for guests; everything else is real: processes, sockets, SQLite, signals.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.host.hypervisor.simulated import Knobs, Simulated, set_knobs
+from tests.stories.bareguest import until
+from tests.stories.livecloud import Caller, LiveCloud
+
+LAUNCHES, CLIENTS, KILLS = 200, 8, 3
+SETTLED_S = 120  # a killed control process leaves its claims for OPERATION_LEASE_S, each time
+SERVERS = "/compute/v2.1/servers"
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LiveCloud]:
+    live = LiveCloud(tmp_path, ("--hypervisor", "simulated", "--private-cidr", "10.71.0.0/16"))
+    try:
+        live.up()
+        yield live
+    finally:
+        live.remove()
+
+
+@dataclass
+class Launches:
+    """Two hundred launches by eight clients, while somebody else kills."""
+
+    cloud: LiveCloud
+    body: dict[str, Any]
+    token: str
+    accepted: dict[str, str] = field(default_factory=dict)  # server id by key
+    callers: list[Caller] = field(default_factory=list)
+    keys: list[str] = field(default_factory=lambda: [str(uuid.uuid4()) for _ in range(LAUNCHES)])
+
+    def post(self, caller: Caller, key: str) -> tuple[int, str]:
+        status, answer = caller.call("POST", SERVERS, {"server": {**self.body, "name": f"s-{key}"}}, key)
+        return status, answer["server"]["id"] if status == 202 else str(answer)
+
+    def client(self, number: int) -> None:
+        caller = Caller(self.cloud.port, self.token)
+        self.callers.append(caller)
+        try:
+            for key in self.keys[number::CLIENTS]:
+                status, server_id = self.post(caller, key)
+                assert status == 202, server_id
+                self.accepted[key] = server_id
+        finally:
+            caller.close()
+
+    def run(self, kill: Any) -> None:
+        """Launch; call `kill` at KILLS random moments in between."""
+        moments = sorted(random.Random().sample(range(5, LAUNCHES - 5), KILLS))
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [pool.submit(self.client, number) for number in range(CLIENTS)]
+            for moment in moments:
+                until(lambda moment=moment: len(self.accepted) >= moment or any(c.done() for c in clients))  # type: ignore[misc]
+                kill()
+            for client in clients:
+                client.result()
+
+
+@pytest.fixture
+def launches(cloud: LiveCloud) -> Launches:
+    session = cloud.session()
+    wanted = {"name": "small", "disk_format": "raw", "container_format": "bare"}
+    image = session.post("/image/v2/images", wanted)["id"]
+    session.upload(f"/image/v2/images/{image}/file", _file(cloud.room / "image"))
+    flavor = next(f["id"] for f in session.get("/compute/v2.1/flavors")["flavors"] if f["name"] == "m1.nano")
+    set_knobs(_host(cloud), Knobs(start_s=0.05))  # so that builds are under way when something dies
+    return Launches(cloud, {"imageRef": image, "flavorRef": flavor}, session.token)
+
+
+def _file(path: Path) -> Path:
+    path.write_bytes(bytes(1 << 20))
+    return path
+
+
+def _host(cloud: LiveCloud) -> Path:
+    return next((cloud.state / "hosts").iterdir())
+
+
+def _servers(cloud: LiveCloud, token: str) -> dict[str, dict[str, Any]]:
+    caller = Caller(cloud.port, token)
+    status, answer = caller.call("GET", f"{SERVERS}/detail?limit=1000")
+    assert status == 200, answer
+    caller.close()
+    return {server["id"]: server for server in answer["servers"]}
+
+
+def _settled(launches: Launches) -> bool:
+    found = _servers(launches.cloud, launches.token).values()
+    return all(server["status"] not in ("BUILD", "UNKNOWN") for server in found)
+
+
+@pytest.mark.parametrize("process", ["control", "agent", "keeper", "supervisor"])
+def test_every_accepted_launch_ends_active_and_once_whichever_process_is_killed(
+    process: str, launches: Launches
+) -> None:
+    cloud = launches.cloud
+
+    def kill() -> None:
+        until(lambda: cloud.alive(process))
+        before = cloud.kill(process)
+        if process == "supervisor":
+            cloud.up()
+        until(lambda: cloud.pids()[process] != before and cloud.alive(process))
+
+    launches.run(kill)
+    assert sum(caller.refused for caller in launches.callers) == 0
+    assert [failure for caller in launches.callers for failure in caller.failures] == []
+
+    until(lambda: _settled(launches), SETTLED_S)
+    servers = _servers(cloud, launches.token)
+    assert {server_id: server["status"] for server_id, server in servers.items()} == dict.fromkeys(
+        launches.accepted.values(), "ACTIVE"
+    )
+    assert sorted(server["name"] for server in servers.values()) == sorted(f"s-{key}" for key in launches.keys)
+    addresses = [item["addr"] for server in servers.values() for item in server["addresses"]["private"]]
+    assert len(set(addresses)) == LAUNCHES
+    assert set(Simulated(_host(cloud)).machines()) == set(servers)
+
+    again = Caller(cloud.port, launches.token)
+    for key in launches.keys[:: LAUNCHES // 10]:
+        assert launches.post(again, key) == (202, launches.accepted[key]), "a repeat gets the first answer"
+    again.close()
+    assert len(_servers(cloud, launches.token)) == LAUNCHES
+    assert "nothing is out of order" in cloud.run("audit")
+
+
+def _listening(pid: int, port: int) -> set[str]:
+    """The inodes of the sockets that a process holds and that listen on a port of 127.0.0.1."""
+    listed = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    wanted = {f"socket:[{words[9]}]" for words in listed if words[1] == f"0100007F:{port:04X}" and words[3] == "0A"}
+    held = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            held.add(os.readlink(descriptor))
+        except OSError:
+            continue
+    return wanted & held
+
+
+def test_a_killed_supervisor_is_replaced_and_the_next_one_adopts_everything(cloud: LiveCloud) -> None:
+    before, port = cloud.pids(), cloud.port
+    inode = _listening(before["control"], port)
+    assert len(inode) == 1
+    session = cloud.session()
+    cloud.kill("supervisor")
+    assert session.get(SERVERS)["servers"] == [], "the others go on"
+
+    cloud.up()
+    after = cloud.pids()
+    assert after["supervisor"] != before["supervisor"]
+    assert {name: after[name] for name in ("control", "agent", "keeper")} == {
+        name: before[name] for name in ("control", "agent", "keeper")
+    }
+    until(lambda: _listening(after["supervisor"], port) == inode)
+
+    stop, callers = threading.Event(), [Caller(port, session.token) for _ in range(4)]
+
+    def ask(caller: Caller) -> None:
+        while not stop.is_set():
+            caller.close()  # a connection each time: what is tested is that none is refused
+            assert caller.call("GET", SERVERS)[0] == 200
+
+    with ThreadPoolExecutor(len(callers)) as pool:
+        asking = [pool.submit(ask, caller) for caller in callers]
+        try:
+            cloud.kill("control")
+            until(lambda: cloud.pids()["control"] != after["control"] and cloud.alive("control"))
+            until(lambda: _listening(cloud.pids()["control"], port) == inode)
+            assert cloud.session().get(SERVERS)["servers"] == []
+        finally:
+            stop.set()
+        for each in asking:
+            each.result()
+    assert sum(caller.refused for caller in callers) == 0
+    assert "nothing is out of order" in cloud.run("audit")
