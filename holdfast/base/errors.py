@@ -27,12 +27,16 @@ class HoldfastError(Exception):
     code = "error"
     retryable = False
 
-    def __init__(self, message: str, *, code: str | None = None, detail: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, detail: str = "", retryable: bool | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.detail = detail
         if code is not None:
             self.code = code
+        if retryable is not None:
+            self.retryable = retryable
 
 
 class BadInput(HoldfastError):

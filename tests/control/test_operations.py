@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from holdfast.base.errors import Conflict
+from holdfast.base.errors import BadInput, Conflict, HoldfastError, Unavailable
 from holdfast.base.limits import OPERATION_DEADLINE_S, OPERATION_LEASE_S
 from holdfast.control.operations.act import Work
 from holdfast.control.operations.server import create as server_create
@@ -110,14 +110,38 @@ def test_a_guest_that_turns_itself_off_stays_off_and_one_that_crashes_is_started
 
 def test_a_host_that_cannot_build_it_gives_way_to_another(cloud: Cloud, tmp_path: Path) -> None:
     world = World(cloud, tmp_path, hosts=2)
-    for host in world.hosts[:1]:
-        for _ in range(3):
-            queue_failure(host.home, "start", Conflict("no"))
+    for _ in range(9):
+        queue_failure(world.hosts[0].home, "start", Unavailable("no memory"))
     ids = [world.boot(f"s{n}") for n in range(4)]
     world.settle()
-    assert [world.status(server_id) for server_id in ids].count("ACTIVE") >= 3
-    assert all(len(hosts) == 1 for hosts in world.running().values())
+    assert {world.status(server_id) for server_id in ids} == {"ACTIVE"}
+    assert world.running() == {server_id: ["h2"] for server_id in ids}
     assert world.audit() == []
+
+
+@pytest.mark.parametrize("failure", [BadInput("wrong processor"), Conflict("no"), Unavailable("no memory")])
+def test_what_no_host_can_build_fails_at_once_with_the_hosts_reason(failure: HoldfastError, world: World) -> None:
+    for _ in range(3):
+        queue_failure(world.hosts[0].home, "start", failure)
+    server_id = world.boot()
+    world.settle()
+    assert world.status(server_id) == "ERROR", "without a second passing"
+    assert failure.message in world.server(server_id)["fault"]["message"]
+    assert world.audit() == [] and world.running() == {}
+
+
+@pytest.mark.parametrize("failure", [BadInput("wrong processor"), Unavailable("no memory")])
+def test_a_start_that_its_host_refuses_for_good_fails_at_once_and_another_is_tried_again(
+    failure: HoldfastError, world: World
+) -> None:
+    server_id, host = world.boot(), world.hosts[0]
+    world.settle()
+    world.act(server_id, "os-stop")
+    world.settle()
+    queue_failure(host.home, "start", failure)
+    world.act(server_id, "os-start")
+    world.settle()
+    assert (world.status(server_id) == "ERROR") is not failure.retryable
 
 
 def test_a_full_cloud_refuses_with_the_reason_of_each_host_and_keeps_no_room(world: World) -> None:

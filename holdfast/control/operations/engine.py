@@ -121,7 +121,7 @@ class Engine:
     def _recover(self, operation: Operation, err: Exception) -> None:
         """A step raised and wrote nothing: fail the operation, or try again if that may help."""
         words = err if isinstance(err, HoldfastError) else Bug(f"unexpected {type(err).__name__} in {operation.kind}")
-        retryable = not isinstance(err, HoldfastError) or isinstance(err, Unavailable)
+        retryable = not isinstance(err, HoldfastError) or (isinstance(err, Unavailable) and err.retryable)
         with logs.bind(instance=operation.resource_id, operation=operation.id, request=operation.request_id):
             if not isinstance(err, HoldfastError):
                 _log_raised(err)

@@ -25,7 +25,7 @@ class Request:
     image_id: str
     zone: str = ""  # empty: any
     host: str = ""  # name or id: this one only
-    avoid: frozenset[str] = frozenset()  # host ids that failed it already
+    avoid: Mapping[str, str] = field(default_factory=dict)  # why, by the id of each host that failed it already
     apart_from: Mapping[str, int] = field(default_factory=dict)  # members of its group by host id
     policy: str = ""  # of its server group
     max_per_host: int = 1
@@ -62,7 +62,8 @@ def _is_enabled(_: Request, room: Room) -> str:
 
 
 def _did_not_fail_it(request: Request, room: Room) -> str:
-    return "it already failed to build this instance" if room.host.id in request.avoid else ""
+    reason = request.avoid.get(room.host.id)
+    return "" if reason is None else f"it failed to build this instance: {reason}"
 
 
 def _is_asked_for(request: Request, room: Room) -> str:

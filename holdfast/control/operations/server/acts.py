@@ -28,9 +28,10 @@ def reached(work: Work, row: Instance, generation: int) -> Observation | None:
     return seen if seen and seen.host_id == row.host_id and seen.generation >= generation else None
 
 
-def build_failed(seen: Observation) -> HoldfastError:
-    """The host's failure as an error of ours."""
-    return Unavailable(seen.reason or "the host could not make it", code=seen.code or "host_failed")
+def build_failed(seen: Observation, retryable: bool) -> HoldfastError:
+    """The host's failure as an error of ours; `retryable` where the host itself goes on trying."""
+    words = seen.reason or "the host could not make it"
+    return Unavailable(words, code=seen.code or "host_failed", retryable=retryable)
 
 
 def fail(work: Work, err: HoldfastError) -> None:
@@ -47,7 +48,7 @@ def reach(work: Work) -> Outcome:
     seen = reached(work, row, work.data["generation"])
     wanted = PHASE_OF[row.power]
     if seen is not None and seen.phase == Phase.FAILED:
-        raise build_failed(seen)
+        raise build_failed(seen, seen.retryable)
     if seen is None or seen.phase != wanted or seen.boot < row.boot or seen.disk < row.disk:
         return wait(f"host {host_name(work, row)} to report it {wanted}")
     instance_update(work.tx, row, state=move(row.state, "ready"), fault=None)

@@ -61,9 +61,9 @@ def _spawn(work: Work) -> Outcome:
         step = f": {seen.step}" if seen and seen.step else ""
         return wait(f"host {server.host_name(work, row)} to start it{step}")
     if seen.phase == Phase.FAILED:
-        tried = [*work.data.get("avoid", []), row.host_id]
+        tried = {**work.data.get("avoid", {}), row.host_id: seen.reason}
         if not seen.retryable or len(tried) >= HOSTS_TRIED_MAX:
-            raise server.build_failed(seen)
+            raise server.build_failed(seen, retryable=False)
         work.data["avoid"] = tried
         instance_change(work.tx, row, present=False)
         return go("leave", f"failed there: {seen.reason}")
@@ -87,7 +87,7 @@ def _request(work: Work, row: Instance) -> Request:
         image_id=row.image_id,
         zone=zone,
         host=host,
-        avoid=frozenset(work.data.get("avoid", [])),
+        avoid=work.data.get("avoid", {}),
         apart_from=beside,
         policy=group.policy if group else "",
         max_per_host=group.max_per_host if group else 1,
