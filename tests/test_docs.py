@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
+
+from holdfast.base.config import Settings
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -34,3 +37,10 @@ def test_every_limit_has_its_reason() -> None:
     for number, line in enumerate((ROOT / "holdfast/base/limits.py").read_text().splitlines(), 1):
         if ": Final" in line:
             assert "#" in line, f"limits.py line {number}: {line.split(':')[0]} has no reason"
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| (\w+) \| `?([^|`]+?)`? \|", (ROOT / "docs/operators/settings.md").read_text(), re.M))
+    found = {name: "" if default == "empty" else default for name, default in rows.items() if name != "name"}
+    defaults = Settings()
+    assert found == {field.name: str(getattr(defaults, field.name)) for field in dataclasses.fields(Settings)}

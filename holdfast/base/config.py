@@ -30,6 +30,7 @@ class Settings:
     region: str = "RegionOne"
     zone: str = "nova"  # availability zone of hosts that name none
     hypervisor: str = "qemu"  # qemu or simulated
+    accelerator: str = "auto"  # of QEMU: auto is what a probe guest proves; kvm or tcg are believed
     prefix: str = "hf"  # of every kernel object of ours; 1 to 5 small letters and digits, interface names are short
     private_cidr: str = "10.77.0.0/24"  # the first project's network
     public_cidr: str = "172.24.4.0/24"  # the pool of public addresses, provided by this host

@@ -97,7 +97,7 @@ UNPLUG_LOOK_S: Final = 0.1  # between two looks
 
 # hypervisor
 HYPERVISOR_START_S: Final = 20  # until the monitor answers; 0.1 s is usual
-PROBE_S: Final = 3  # an accelerator that needs longer for a boot sector does not work
+PROBE_S: Final = 3  # an accelerator that needs longer for a boot sector, or a bare kernel, does not work
 STOP_GRACE_S: Final = 30  # between the power button and the power plug
 REBOOT_GRACE_S: Final = 10  # a soft reboot that takes longer becomes a hard one
 CONSOLE_BYTES: Final = 1 << 20  # a guest that floods its console keeps the last of it

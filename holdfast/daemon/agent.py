@@ -69,6 +69,7 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
     else:
         from holdfast.host.agent.local import LocalDisks, LocalNetwork, file_sender
         from holdfast.host.hypervisor.qemu.machines import Qemu
+        from holdfast.host.imagebuild.packages import kernel_at_hand
         from holdfast.host.imagecache.cache import Cache
         from holdfast.host.imagecache.fetch import HttpFetch, NearFetch, find_in
         from holdfast.host.network.apply import HostNetwork
@@ -90,7 +91,8 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
         parts = urlsplit(settings.endpoint)
         address = (parts.hostname or settings.listen, parts.port or settings.port)
         send = file_sender(address, host_id, token, CAPTURE_DEADLINE_S)
-        hypervisor = Qemu(home, host_network.open_tap)
+        kernel = kernel_at_hand(Path(settings.packages))
+        hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
         network, disks = LocalNetwork(host_network), LocalDisks(home / "disks", cache, send, desk.whole)
         volumes = VolumeFiles(home / "volumes", cache.volume)
     return Parts(desk, hypervisor, network, disks, reached, _capabilities(settings, hypervisor, disks), volumes)

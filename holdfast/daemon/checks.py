@@ -26,6 +26,8 @@ GIB = 1 << 30
 
 def machine_check(settings: config.Settings) -> str:
     """Return what was found, as a line; raises what must be mended first, with the command that does it."""
+    if settings.accelerator not in ("auto", "kvm", "tcg"):
+        raise BadInput(f"accelerator is {settings.accelerator!r}, and must be auto, kvm or tcg", code="bad_setting")
     if settings.hypervisor == "simulated":
         return "simulated hypervisor: no guest will really run"
     if os.geteuid() != 0:

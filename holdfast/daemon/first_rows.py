@@ -6,10 +6,12 @@ Whatever needs the store is in `bootstrap`: a second `up` speaks to the API only
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from holdfast.base import config
-from holdfast.base.errors import Unavailable
+from holdfast.base.errors import HoldfastError, Unavailable
 from holdfast.base.limits import PROOF_S
 from holdfast.base.run import CommandFailed, run
 from holdfast.client.session import Session
@@ -24,12 +26,19 @@ def accelerator_probe(places: Places, settings: config.Settings) -> tuple[str, s
         return "simulated hypervisor", "note"
     from holdfast.daemon.bootstrap import host_name_of
     from holdfast.host.hypervisor.qemu.machines import Qemu
+    from holdfast.host.imagebuild.packages import kernel_at_hand, parts_fetch
 
     home = places.host(host_name_of(places))
     home.mkdir(mode=0o711, parents=True, exist_ok=True)
-    probed = Qemu(home, lambda _: -1).probe()
+    packages = Path(settings.packages)
+    with suppress(HoldfastError):  # the image phase says so, and in which way
+        parts_fetch(packages, lambda _: None)
+    kernel = kernel_at_hand(packages)
+    probed = Qemu(home, lambda _: -1, accelerator=settings.accelerator, kernel=kernel).probe()
+    if settings.accelerator != "auto":
+        return f"{settings.accelerator}: {probed.note} (QEMU {probed.version})", "note"
     if probed.accelerator == "kvm":
-        return f"KVM: a probe guest ran (QEMU {probed.version})", "ok"
+        return f"KVM: {probed.note or 'a Linux guest ran'} (QEMU {probed.version})", "note" if probed.note else "ok"
     reason = probed.note.partition(": qemu")[0]  # the whole of it is in logs/up.log
     return f"emulation, about 10 times slower: {reason[:80]} (QEMU {probed.version})", "note"
 

@@ -28,7 +28,7 @@ from holdfast.daemon.checks import machine_check, port_check
 from holdfast.daemon.phases import Phases
 from holdfast.daemon.places import Places, write_private
 
-FLAGS = ("hypervisor", "listen", "port", "public_url", "store", "region", "private_cidr", "public_cidr", "prefix")
+FLAGS = ("hypervisor", "listen", "port", "public_url", "region", "private_cidr", "public_cidr", "prefix")
 
 
 def up(options: argparse.Namespace) -> int:
@@ -100,7 +100,7 @@ def _bring_up(places: Places, settings: config.Settings, flags: dict[str, Any], 
         told.words, told.level = first_rows.accelerator_probe(places, settings)
     if not _supervisor_runs(places):
         port_check_unless_ours(places, settings)
-    _keep_flags(places, flags)
+    _keep(places, flags | {"store": settings.store or None})
     with phases.phase("store") as told, bootstrap.opened(settings) as (store, words):
         told.words = words
         passwords = first_users.passwords_make(places)
@@ -147,9 +147,12 @@ def _supervisor_runs(places: Places) -> bool:
     return bool(pid) and pid_alive(pid, supervisor_needle(places.state))
 
 
-def _keep_flags(places: Places, flags: dict[str, Any]) -> None:
-    """Settings given as flags hold for every process and for the next `up`: they go to the file."""
-    given = {name: value for name, value in flags.items() if value is not None}
+def _keep(places: Places, settings: dict[str, Any]) -> None:
+    """What was given as a flag holds for every process and for the next `up`: it goes to the file (0600).
+
+    So does the store, however it was named: without it the next `up` would begin another cloud.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
     path = places.state / "holdfast.toml"
     if given:
         config.save(path, given)

@@ -1,4 +1,4 @@
-"""The probe believes a boot sector, not a device file."""
+"""The probe believes a Linux kernel and a boot sector, not a device file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.errors import Unavailable
+from holdfast.base.limits import HYPERVISOR_START_S
 from holdfast.host.hypervisor.qemu import probe as probe_module
+from holdfast.host.hypervisor.qemu.command import BINARY
 from holdfast.host.hypervisor.qemu.machines import Qemu
-from holdfast.host.hypervisor.qemu.probe import newest_machine_type
+from holdfast.host.hypervisor.qemu.probe import linux_failure, newest_machine_type
+from holdfast.host.imagebuild.packages import parts_fetch
+from tests.stories.bareguest import package_cache
 
 pytestmark = pytest.mark.qemu
 
 
-def fake_qemu(directory: Path, kvm: str, tcg: str = 'exec qemu-system-x86_64 "$@"', types: str = "") -> str:
+LINUX_RUNS = "echo Kernel panic - not syncing: VFS: Unable to mount root fs; exit 0"
+
+
+def fake_qemu(
+    directory: Path, kvm: str, tcg: str = 'exec qemu-system-x86_64 "$@"', types: str = "", linux: str = LINUX_RUNS
+) -> str:
     """A QEMU that behaves as told for each accelerator, and notes every boot."""
     path = directory / "qemu-system-fake"
     path.write_text(
@@ -27,6 +36,7 @@ case "$*" in
 esac
 echo boot >> {directory}/boots
 case "$*" in
+  *"-accel kvm"*"-kernel"*) {linux};;
   *"-accel kvm"*) {kvm};;
   *) {tcg};;
 esac
@@ -52,7 +62,35 @@ def kvm_device(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("kvm_device")
 def test_a_kvm_that_runs_the_boot_sector_is_used(tmp_path: Path) -> None:
     probed = Qemu(tmp_path, no_tap, binary=fake_qemu(tmp_path, kvm="exit 33")).probe()
-    assert (probed.accelerator, probed.note, probed.version) == ("kvm", "", "9.9.9")
+    assert (probed.accelerator, probed.version) == ("kvm", "9.9.9")
+    assert "a boot sector alone" in probed.note
+
+
+@pytest.mark.usefixtures("kvm_device")
+def test_a_kvm_that_runs_linux_too_is_believed_without_a_note(tmp_path: Path) -> None:
+    probed = Qemu(tmp_path, no_tap, binary=fake_qemu(tmp_path, kvm="exit 33"), kernel=tmp_path / "kernel").probe()
+    assert (probed.accelerator, probed.note) == ("kvm", "")
+
+
+@pytest.mark.usefixtures("kvm_device")
+@pytest.mark.parametrize("linux", ["exec sleep 60", "echo something else; exit 0", "exit 1"])
+def test_a_kvm_that_runs_a_boot_sector_and_no_linux_is_not_used(
+    linux: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a paravirtual host: SeaBIOS and the sector ran, and every kernel spun before its first word."""
+    monkeypatch.setattr(probe_module, "PROBE_S", 0.5)
+    binary = fake_qemu(tmp_path, kvm="exit 33", linux=linux)
+    probed = Qemu(tmp_path, no_tap, binary=binary, kernel=tmp_path / "kernel").probe()
+    assert probed.accelerator == "tcg"
+    assert "Linux" in probed.note
+
+
+def test_a_real_kernel_passes_where_it_runs_and_a_file_that_is_none_does_not(tmp_path: Path) -> None:
+    kernel = parts_fetch(package_cache(), print).kernel
+    machine_type = newest_machine_type(BINARY)
+    assert linux_failure(BINARY, machine_type, "tcg", kernel, HYPERVISOR_START_S) == ""
+    (tmp_path / "kernel").write_bytes(b"no kernel")
+    assert "did not run" in linux_failure(BINARY, machine_type, "tcg", tmp_path / "kernel", HYPERVISOR_START_S)
 
 
 @pytest.mark.usefixtures("kvm_device")
@@ -82,7 +120,8 @@ def test_a_probe_is_kept_for_one_boot_and_one_qemu(tmp_path: Path) -> None:
     assert Qemu(tmp_path, no_tap, binary=binary).probe() == first
     assert boots(tmp_path) == booted
     cache = tmp_path / "probe.json"
-    for key, other in (("boot_id", "an earlier boot"), ("version", "7.0"), ("machine_type", "pc-q35-2.4")):
+    changes = {"boot_id": "an earlier boot", "version": "7.0", "machine_type": "pc-q35-2.4", "kernel": "/other"}
+    for key, other in changes.items():
         booted = boots(tmp_path)
         cache.write_text(json.dumps({**json.loads(cache.read_text()), key: other}))
         assert Qemu(tmp_path, no_tap, binary=binary).probe() == first

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.client.session import Session
+from tests.stories.bareguest import package_cache
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ENTRY = "from holdfast.cli.main import main; main()"
@@ -51,7 +52,7 @@ class LiveCloud:
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HOLDFAST_", "OS_", "XDG_"))}
-        return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self.home)}
+        return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self.home), "HOLDFAST_PACKAGES": str(package_cache())}
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """Begin a command."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.stories.bareguest import package_cache, until
+from tests.stories.bareguest import until
 from tests.stories.livecloud import NOBODY, LiveCloud
 
 PREFIX, PRIVATE, PUBLIC = "hfup", "10.71.0.0/24", "172.24.71.0/24"
@@ -36,12 +35,9 @@ def room(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cloud(room: Path) -> Iterator[LiveCloud]:
-    """A cloud with real guests that is not up yet; the guest's packages are there."""
+    """A cloud with real guests that is not up yet."""
     assert kernel_remains() == [], "another test left its objects"
     live = LiveCloud(room, FLAGS)
-    if (package_cache() / "packages").is_dir():
-        live.state.mkdir(mode=0o711)
-        shutil.copytree(package_cache() / "packages", live.state / "packages/packages", symlinks=True)
     try:
         yield live
     finally:

@@ -53,9 +53,19 @@ def parts_fetch(cache: Path, progress: Progress) -> Parts:
         return parts_of_machine(Path("/"))
 
 
+def kernel_at_hand(cache: Path) -> Path | None:
+    """A kernel that a guest can be started with, from the cache or this machine; nothing is downloaded."""
+    cached = cache.absolute() / "packages" / "kernel"
+    return cached if cached.exists() else next(iter(reversed(_kernels_of(Path("/")))), None)
+
+
+def _kernels_of(root: Path) -> list[Path]:
+    return sorted((root / "boot").glob("vmlinuz-*"), key=lambda path: path.stat().st_mtime)
+
+
 def parts_of_machine(root: Path) -> Parts:
     """The kernel and the programs that are installed here. Raises NotFound when one is missing."""
-    kernels = sorted((root / "boot").glob("vmlinuz-*"), key=lambda path: path.stat().st_mtime)
+    kernels = _kernels_of(root)
     if not kernels:
         raise NotFound("no kernel in /boot; with a network, apt would bring one")
     kernel = kernels[-1]

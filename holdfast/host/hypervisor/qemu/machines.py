@@ -42,7 +42,8 @@ class Qemu:
 
     `open_tap` opens the tap of a card and returns its descriptor, which is ours to close. With `user`
     every QEMU runs as that user, who is given the machine's directory and disks; backing files and kernels
-    have to be readable by it. `accelerator` is `auto` (proved by a probe) or one word that is believed.
+    have to be readable by it. `accelerator` is `auto` (proved by a probe, with `kernel` if there is one) or one
+    word that is believed.
     """
 
     name = "qemu"
@@ -54,6 +55,7 @@ class Qemu:
         *,
         user: str | None = None,
         accelerator: str = "auto",
+        kernel: Path | None = None,
         binary: str = BINARY,
     ) -> None:
         self._state = state.resolve()
@@ -61,13 +63,14 @@ class Qemu:
         self._open_tap = open_tap
         self._owner = owner_of(user) if user else None
         self._accelerator = accelerator
+        self._kernel = kernel
         self._binary = binary
         self._host: Host | None = None
         self._children: set[Child] = set()  # only to be reaped; what runs is read from /proc
         self._machines.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     def probe(self) -> Probed:
-        """Prove an accelerator by a boot sector (Unavailable: none works); kept for this boot and this QEMU."""
+        """Prove an accelerator (Unavailable: none works); kept for this boot and this QEMU."""
         self._host = self._prove()
         return self._host.probed
 
@@ -183,7 +186,7 @@ class Qemu:
     def _prove(self) -> Host:
         machine_type = newest_machine_type(self._binary)
         if self._accelerator == "auto":
-            probed = probe(self._binary, machine_type, self._state / "probe.json")
+            probed = probe(self._binary, machine_type, self._state / "probe.json", self._kernel)
         else:
             probed = Probed(self._accelerator, "chosen by the operator", version_of(self._binary))
         return Host(self._binary, machine_type, probed, self._owner)
