@@ -185,4 +185,6 @@ CONSOLE_PERIOD_S: Final = 0.5  # how late a guest's words may be
 CONSOLE_PIECE_BYTES: Final = 256 << 10  # of one console in one call; what is older is skipped
 DOWN_GRACE_S: Final = 15  # for each guest to obey its power button when the cloud stops
 GUESTS_STOPPED_AT_ONCE: Final = 16  # each only waits for its guest
+AUDIT_LASTS_S: Final = 6  # a finding counts that is still so after this long: agents look each NETWORK_LOOK_S
+AUDIT_PAUSE_S: Final = 0.25  # between two looks; one takes 50 ms
 AUDIT_GRACE_S: Final = 30  # how long a settled instance may differ from its report before it is a finding

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from holdfast.host.hypervisor.driver import Card
 from holdfast.host.network import floating, flows, forward, namespace
 from holdfast.host.network.dns import DnsRelay
 from holdfast.host.network.dnsmasq import Dnsmasq
+from holdfast.host.network.drift import Drift, drift
 from holdfast.host.network.kernel import Kernel, Made, delete_link, links_of, plug_again
 from holdfast.host.network.loop import Loop
 from holdfast.host.network.metadata.documents import plugged_of
@@ -146,6 +147,10 @@ class HostNetwork:
             self._plan = None
             remove_all(self._names, self._dnsmasq, self._state)
             return inventory(self._names, self._dnsmasq, self._state)
+
+    def drift(self, desired: DesiredHost, running: Set[str]) -> list[Drift]:
+        """Where the kernel differs from what is desired; nothing is changed."""
+        return list(drift(plan(desired, self._names.prefix, self._relayed), self._names, self._dnsmasq, running))
 
     def found(self) -> Inventory:
         """Everything on this host that carries our prefix, from reality."""

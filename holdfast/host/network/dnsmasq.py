@@ -53,6 +53,12 @@ class Dnsmasq:
         _write(folder / "told", hosts)
         return True
 
+    def serves(self, space: str, dhcp: Dhcp) -> bool:
+        """Whether it runs as planned, the last host included."""
+        folder = self._folder / space
+        path = folder / f"{digest(config_text(dhcp, folder, USER))}.conf"
+        return _alive(folder, path) and _read(folder / "told") == hosts_text(dhcp.hosts)
+
     def stop(self, space: str) -> bool:
         """End it and remove its files; not there: nothing. Returns whether there was anything."""
         folder = self._folder / space

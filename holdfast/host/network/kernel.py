@@ -120,7 +120,7 @@ class Kernel:
             flows.cut_address(space.name, {_bare(address) for address in before - after})
         lines = ["link set dev lo up"] if space.name and "UP" not in found.get("lo", {}).get("flags", ()) else []
         for link in space.links:
-            lines.extend(_settings(link, found.get(link.name, {})))
+            lines.extend(link_settings(link, found.get(link.name, {})))
         if space.name:
             lines.extend(_routes(space, routes_of(space.name) if found else set()))
         for link in space.links:
@@ -246,8 +246,8 @@ def _creation(space: str, link: Link) -> str:
     )
 
 
-def _settings(link: Link, found: dict[str, Any]) -> list[str]:
-    """What is to be set on a link to be as planned; an empty `found` is a link just created."""
+def link_settings(link: Link, found: dict[str, Any]) -> list[str]:
+    """What is to be set on a link to be as planned, for ip; an empty `found` is a link just created."""
     lines = []
     if found and found.get("address") != link.mac:
         lines.append(f"link set dev {link.name} address {link.mac}")
