@@ -34,6 +34,7 @@ REMOVE_S: Final = 120  # until a deleted server is gone; 1 s is usual
 SSH_CONNECT_S: Final = 3  # a guest on the same host answers in milliseconds, or not yet
 SSH_COMMAND_S: Final = 30  # one short command; key exchange takes 1 s in emulation
 KEY_MAKE_S: Final = 20  # ssh-keygen, ed25519; milliseconds are usual
+PROGRESS_LINE_S: Final = 10  # between two lines of progress where there is no terminal
 CONSOLE_TAIL_LINES: Final = 15  # shown with a failure: what fits beside the error
 SMOKE_CLIENTS: Final = 64  # threads of one run, each with its own connection; a host runs about that many guests
 SMOKE_RUNNING_S: Final = 300  # every accepted request ends within OPERATION_DEADLINE_S

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from holdfast.base.limits import PROGRESS_LINE_S
 from holdfast.client.text import one_line
 
 _COLOURS = {"ok": "\x1b[32m", "note": "\x1b[33m", "failed": "\x1b[31m"}
@@ -27,6 +28,7 @@ class Output:
         self.live = not as_json and self._stream.isatty()
         self._colour = self.live and "NO_COLOR" not in os.environ
         self._waiting = False
+        self._progress_s = time.monotonic()
 
     def document(self, value: Any) -> None:
         """The answer of a command, as JSON."""
@@ -70,6 +72,14 @@ class Output:
         if self.live:
             self._write(f"{_CLEAR}  ...   {one_line(text)}")
             self._waiting = True
+
+    def progress(self, text: str) -> None:
+        """How far a long act is: `waiting` on a terminal, elsewhere a line each PROGRESS_LINE_S."""
+        if self.live or self.as_json or time.monotonic() < self._progress_s + PROGRESS_LINE_S:
+            self.waiting(text)
+            return
+        self._progress_s = time.monotonic()
+        self.line(f"{time.strftime('%Y-%m-%dT%H:%M:%S')}  {text}")
 
     def _settle(self) -> None:
         if self._waiting:

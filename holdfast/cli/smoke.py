@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from holdfast.base.errors import BadInput
@@ -17,7 +18,7 @@ from holdfast.client.text import console_text
 from holdfast.validate import smoke
 from holdfast.validate.figures import figures_of, seconds
 from holdfast.validate.smoke import Inventory, Outcome, Plan
-from holdfast.validate.steps import FAILED, SKIPPED, Result, Side
+from holdfast.validate.steps import FAILED, SKIPPED, STEPS, Result, Side
 
 LOOPS_MAX = 10_000
 
@@ -43,7 +44,9 @@ def smoke_run(options: Namespace, output: Output) -> int:
     make_side, inventory, api = _ec2(options) if _is_ec2(options) else _openstack(options)
     output.event("begin", api=api, loops=plan.loops, clients=plan.clients)
     output.line(f"holdfast smoke: {api}, {plan.clients} clients, {plan.loops} loops, no call is repeated")
-    outcome = smoke.smoke_run(plan, make_side, inventory, lambda result: _tell(output, result), threading.Event())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way the guests are removed
+    loops = plan.clients * plan.loops
+    outcome = smoke.smoke_run(plan, make_side, inventory, lambda done: _tell(output, done, loops), threading.Event())
     if options.junit:
         _write_junit(options.junit, outcome, f"holdfast smoke {api}")
     _report(output, outcome)
@@ -91,7 +94,8 @@ def _openstack(options: Namespace) -> tuple[Callable[[str], Side], Inventory, st
     return side, lambda: openstack_inventory(cloud()), "OpenStack"
 
 
-def _tell(output: Output, result: Result) -> None:
+def _tell(output: Output, results: Sequence[Result], loops: int) -> None:
+    result = results[-1]
     output.event(
         "step",
         client=result.client,
@@ -107,7 +111,9 @@ def _tell(output: Output, result: Result) -> None:
     if result.outcome == SKIPPED and result.words:
         output.line(f"  {where}: {result.words}")
     if result.outcome != FAILED:
-        output.waiting(where)
+        ended = sum(each.number == STEPS for each in results)
+        failed = sum(each.outcome == FAILED for each in results)
+        output.progress(f"{ended} of {loops} loops, {failed} steps failed; {where}")
         return
     output.line(f"  failed  {where}  {result.took_s:.1f}s  {result.words}")
     for line in console_text(result.console).splitlines()[-CONSOLE_TAIL_LINES:]:

@@ -75,6 +75,7 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
         from holdfast.host.network.apply import HostNetwork
 
         host_network = HostNetwork(settings.prefix, home / "network", resolvers=resolvers())
+        host_network.claim()
         host_network.resume()
         fetch = NearFetch(
             find_in(settings.state_path / "images"),

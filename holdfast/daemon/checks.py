@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import os
 import shutil
 import socket
@@ -9,7 +11,10 @@ from pathlib import Path
 
 from holdfast.base import config
 from holdfast.base.errors import BadInput, Conflict, NoCapacity
-from holdfast.base.limits import DISK_FREE_LEAST_GIB
+from holdfast.base.limits import DISK_FREE_LEAST_GIB, NETWORK_COMMAND_S
+from holdfast.base.run import run
+from holdfast.domain.address import subnet_range_parse
+from holdfast.host.network.owner import require
 from holdfast.host.network.plan.names import Names
 
 TOOLS = {
@@ -28,6 +33,8 @@ def machine_check(settings: config.Settings) -> str:
     """Return what was found, as a line; raises what must be mended first, with the command that does it."""
     if settings.accelerator not in ("auto", "kvm", "tcg"):
         raise BadInput(f"accelerator is {settings.accelerator!r}, and must be auto, kvm or tcg", code="bad_setting")
+    for cidr in (settings.private_cidr, settings.public_cidr):
+        subnet_range_parse(cidr)
     if settings.hypervisor == "simulated":
         return "simulated hypervisor: no guest will really run"
     if os.geteuid() != 0:
@@ -37,9 +44,11 @@ def machine_check(settings: config.Settings) -> str:
             code="not_root",
         )
     Names(settings.prefix)  # raises: later it would be every start of the agent that does
+    require(settings.prefix, Path(settings.state).resolve())
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if missing:
         raise BadInput(f"programs are missing. Run: apt-get install {' '.join(missing)}", code="tools_missing")
+    _addresses_check(settings)
     if not Path("/dev/net/tun").exists():
         raise BadInput("/dev/net/tun is missing. Run: modprobe tun", code="tun_missing")
     state = Path(settings.state)
@@ -52,6 +61,21 @@ def machine_check(settings: config.Settings) -> str:
             code="disk_full",
         )
     return f"root, {len(TOOLS)} programs, {free_gib} GiB free"
+
+
+def _addresses_check(settings: config.Settings) -> None:
+    """Raise Conflict when the public network is in use on this machine already: packets would go astray."""
+    public = subnet_range_parse(settings.public_cidr)
+    listed = json.loads(run(["ip", "-j", "-4", "addr", "show"], timeout_s=NETWORK_COMMAND_S))
+    for link in listed:
+        for address in link.get("addr_info", ()):
+            here = ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
+            if here.overlaps(public) and not Names(settings.prefix).ours(link["ifname"]):
+                raise Conflict(
+                    f"the public network {public} overlaps {here} on {link['ifname']}; "
+                    "choose another with: holdfast up --public-cidr CIDR",
+                    code="network_taken",
+                )
 
 
 def port_check(settings: config.Settings) -> None:

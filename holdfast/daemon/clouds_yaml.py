@@ -1,7 +1,8 @@
 """Our entries in the user's clouds.yaml: put in and taken out as text, so that nothing else in it changes.
 
 The result is read back before it replaces the file: if it does not say exactly what was there before and our
-entries beside it, the file is left alone and the caller says how to use the one in the state directory.
+entries beside it, the file is left alone and the caller says how to use the one in the state directory. So is a file
+that has the entries of another cloud of ours which is still there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import yaml
 
 from holdfast.daemon.places import write_private
 
-BEGIN, END = "  # begin holdfast (kept by `holdfast up`)", "  # end holdfast"
+BEGIN, END = "  # begin holdfast, kept by `holdfast up` of ", "  # end holdfast"
 
 
 def default_path() -> Path:
@@ -45,16 +46,19 @@ def entries(endpoint: str, region: str, passwords: dict[str, str]) -> dict[str, 
     return {"holdfast": entry("demo"), "holdfast-admin": entry("admin")}
 
 
-def merge(path: Path, ours: dict[str, Any]) -> bool:
-    """Put our entries into the file; False when that is not possible without touching anything else."""
+def merge(path: Path, ours: dict[str, Any], state: Path) -> bool:
+    """Put the entries of the cloud in `state` into the file; False where that would touch anything else."""
     before = path.read_text() if path.exists() else ""
+    owner = _owner(before)
+    if owner not in (None, state) and owner.is_dir():
+        return False
     theirs = _without(before)
     try:
         known = (yaml.safe_load(theirs) or {}) if theirs.strip() else {}
         clouds = known.get("clouds") or {}
         if not isinstance(clouds, dict) or any(name in clouds for name in ours):
             return False
-        after = _with(theirs, ours)
+        after = _with(theirs, ours, state)
         if yaml.safe_load(after) != {**known, "clouds": {**clouds, **ours}}:
             return False
     except (yaml.YAMLError, AttributeError):
@@ -64,11 +68,13 @@ def merge(path: Path, ours: dict[str, Any]) -> bool:
     return True
 
 
-def remove(path: Path) -> None:
-    """Take our entries out again; a file that then says nothing goes too."""
+def remove(path: Path, state: Path) -> None:
+    """Take the entries of the cloud in `state` out again; a file that then says nothing goes too."""
     if not path.exists():
         return
     before = path.read_text()
+    if _owner(before) != state:
+        return
     after = _without(before)
     if after == before:
         return
@@ -78,9 +84,9 @@ def remove(path: Path) -> None:
         _replace(path, after)
 
 
-def _with(text: str, ours: dict[str, Any]) -> str:
+def _with(text: str, ours: dict[str, Any], state: Path) -> str:
     dumped = yaml.safe_dump(ours, sort_keys=False).splitlines()
-    block = [BEGIN, *(f"  {line}" for line in dumped), END]
+    block = [f"{BEGIN}{state}", *(f"  {line}" for line in dumped), END]
     lines = text.splitlines()
     at = next((i for i, line in enumerate(lines) if line.rstrip() == "clouds:"), None)
     if at is None:
@@ -89,11 +95,18 @@ def _with(text: str, ours: dict[str, Any]) -> str:
     return "\n".join([*lines[: at + 1], *block, *lines[at + 1 :]]) + "\n"
 
 
+def _owner(text: str) -> Path | None:
+    """The state directory whose entries are in the text."""
+    begun = next((line for line in text.splitlines() if line.startswith(BEGIN)), None)
+    return None if begun is None else Path(begun.removeprefix(BEGIN))
+
+
 def _without(text: str) -> str:
     lines = text.splitlines()
-    if BEGIN not in lines or END not in lines:
+    begin = next((number for number, line in enumerate(lines) if line.startswith(BEGIN)), None)
+    if begin is None or END not in lines:
         return text
-    kept = [*lines[: lines.index(BEGIN)], *lines[lines.index(END) + 1 :]]
+    kept = [*lines[:begin], *lines[lines.index(END) + 1 :]]
     return "\n".join(kept) + "\n" if kept else ""
 
 

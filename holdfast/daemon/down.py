@@ -18,6 +18,7 @@ from holdfast.daemon.places import Places
 from holdfast.daemon.supervisor import children_of, hosts_here, read_pid, stop_process, supervisor_needle
 from holdfast.host.hypervisor.qemu.machines import Qemu
 from holdfast.host.network.apply import HostNetwork
+from holdfast.host.network.owner import owner_of
 
 
 def down(options: argparse.Namespace) -> int:
@@ -45,14 +46,15 @@ def destroy(options: argparse.Namespace) -> int:
             code="not_confirmed",
         )
     settings = config.load(places.state)
+    had_prefix = _has_prefix(places, settings)
     _stop(places, settings, phases, grace_s=0)
     with phases.phase("files") as told:
         path = Path(settings.clouds_yaml) if settings.clouds_yaml else clouds_yaml.default_path()
-        clouds_yaml.remove(path)
+        clouds_yaml.remove(path, places.state)
         shutil.rmtree(places.state)
         told.words = f"{places.state} and the entries in {path}"
     with phases.phase("proof") as told:
-        left = remains(places, settings)
+        left = remains(places, settings, had_prefix)
         if left:
             raise Conflict(f"this is still here: {', '.join(left)}", code="remains")
         told.words = "no process, namespace, link, table or file of this cloud is left"
@@ -77,12 +79,21 @@ def _stop(places: Places, settings: config.Settings, phases: Phases, grace_s: fl
         stopped = sum(_guests_stop(places.host(name), grace_s) for name in hosts_here(places))
         told.words = f"{stopped} stopped"
     with phases.phase("network") as told:
+        if not _has_prefix(places, settings):
+            told.words = f"none: this cloud has nothing named {settings.prefix}"
+            return
         for name in hosts_here(places):
             network = HostNetwork(settings.prefix, places.host(name) / "network")
             left = network.destroy()
             if left:
                 raise Conflict(f"the network is not gone: {left}", code="network_remains")
         told.words = f"everything named {settings.prefix}"
+
+
+def _has_prefix(places: Places, settings: config.Settings) -> bool:
+    """Whether what carries the prefix is this cloud's: one that never came up shares the default with another."""
+    owner = owner_of(settings.prefix)
+    return owner is not None and owner.is_relative_to(places.state.resolve())
 
 
 def _guests_stop(home: Path, grace_s: float) -> int:
@@ -93,12 +104,12 @@ def _guests_stop(home: Path, grace_s: float) -> int:
     return len(running)
 
 
-def remains(places: Places, settings: config.Settings) -> list[str]:
-    """Whatever of this cloud can still be found on the machine."""
+def remains(places: Places, settings: config.Settings, had_prefix: bool) -> list[str]:
+    """Whatever of this cloud can still be found on the machine; of the network only where the prefix was its own."""
     left = [f"process {pid}" for pid in pids_of(f"{places.state}/") + pids_of(f"\0{places.state}\0")]
     if places.state.exists():
         left.append(str(places.state))
-    if settings.hypervisor != "simulated":
+    if had_prefix:
         with TemporaryDirectory() as elsewhere:  # below the state directory it would make that one again
             found = HostNetwork(settings.prefix, Path(elsewhere)).found()
         left += [str(found)] if found else []

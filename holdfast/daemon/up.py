@@ -181,8 +181,8 @@ def _farewell(places: Places, settings: config.Settings, phases: Phases) -> None
     path = Path(settings.clouds_yaml) if settings.clouds_yaml else clouds_yaml.default_path()
     ours = clouds_yaml.entries(settings.endpoint, settings.region, passwords)
     own = places.state / "clouds.yaml"
-    clouds_yaml.merge(own, ours)
-    merged = clouds_yaml.merge(path, ours)
+    clouds_yaml.merge(own, ours, places.state)
+    merged = clouds_yaml.merge(path, ours, places.state)
     told = f"export OS_CLOUD=holdfast    (in {path})"
     if not merged:
         told = f"export OS_CLIENT_CONFIG_FILE={own} OS_CLOUD=holdfast    ({path} has its own entry and was left alone)"

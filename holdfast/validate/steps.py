@@ -18,6 +18,7 @@ from holdfast.base.errors import Conflict, HoldfastError
 from holdfast.client.text import one_line
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
+STEPS, FIRST_REMOVING = 10, 8
 
 
 class NothingToDo(Exception):
@@ -96,7 +97,7 @@ class Loop:
         """Do the steps and return what became of each."""
         steps = self._steps()
         for number, (name, act) in enumerate(steps, 1):
-            removing = number >= 8
+            removing = number >= FIRST_REMOVING
             skip = (self.failed and self.keep_failed) if removing else (self.failed or self.stop.is_set())
             kept = f"kept; the guest's key is {self.side.key_path}" if removing else ""
             self._record(number, name, *((SKIPPED, 0.0, kept) if skip else self._do(act)))

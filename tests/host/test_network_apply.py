@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import pytest
 
-from holdfast.base.errors import NotFound, Unavailable
+from holdfast.base.errors import Conflict, NotFound, Unavailable
 from holdfast.domain.desired import DesiredHost
 from holdfast.host.hypervisor.driver import Card
 from holdfast.host.network import namespace
+from holdfast.host.network.apply import HostNetwork
 from tests.host.network_world import (  # noqa: F401
     EXTERNAL,
     World,
@@ -168,6 +169,20 @@ def test_destroy_leaves_nothing_of_ours_and_everything_of_others(world: World, t
         sh("nft", "delete", "table", "inet", f"{near}-ext")
         for name in strangers:
             sh("ip", "link", "del", f"{name[:9]}br", check=False)
+
+
+def test_a_prefix_belongs_to_one_directory_and_only_that_one_removes_it(world: World, tmp_path: Path) -> None:
+    world.network.claim()
+    world.apply(whole())
+    stranger = HostNetwork(world.prefix, tmp_path / "stranger")
+    with pytest.raises(Conflict, match="belongs to the cloud in"):
+        stranger.claim()
+    with pytest.raises(Conflict):
+        stranger.destroy()
+    assert world.network.found().namespaces
+    assert not world.again().destroy()
+    stranger.claim()
+    assert not stranger.destroy()
 
 
 def test_one_bad_object_stops_no_other(world: World) -> None:

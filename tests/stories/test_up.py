@@ -105,6 +105,26 @@ def audited(cloud: LiveCloud) -> None:
     assert "nothing is out of order" in cloud.run("audit")
 
 
+def another_cloud_is_kept_apart(cloud: LiveCloud) -> None:
+    """A second cloud of the same user under the same prefix is refused, and its destruction touches nothing."""
+    clouds, kernel = (cloud.home / ".config/openstack/clouds.yaml").read_text(), kernel_remains()
+    other = LiveCloud(cloud.room / "other", FLAGS)
+    other.room.mkdir()
+    other.home.symlink_to(cloud.home)
+    other.state.mkdir()
+    (other.state / "holdfast.toml").write_text(f'prefix = "{PREFIX}"\n')
+    refusal = other.run("up", "--port", str(other.port), status=4)
+    assert f"prefix '{PREFIX}' belongs to the cloud in {cloud.state}" in refusal and "--prefix" in refusal
+    refusal = other.run("up", "--port", str(other.port), "--prefix", "hfot", "--public-cidr", PUBLIC, status=4)
+    assert f"public network {PUBLIC} overlaps" in refusal and "--public-cidr" in refusal
+    for directory in ("hosts/h1/network", "keys"):  # as if it had come up before the first one did
+        (other.state / directory).mkdir(parents=True)
+    other.run("destroy", "--yes")
+    assert kernel_remains() == kernel and not other.state.exists()
+    assert (cloud.home / ".config/openstack/clouds.yaml").read_text() == clouds
+    assert "kept" in cloud.run("ssh", "web", "--", "cat /home/demo/note")
+
+
 @pytest.mark.root
 @pytest.mark.qemu
 def test_from_nothing_to_a_guest_and_back_to_nothing(cloud: LiveCloud) -> None:
@@ -121,6 +141,7 @@ def test_from_nothing_to_a_guest_and_back_to_nothing(cloud: LiveCloud) -> None:
 
     server_id = launch(cloud, "web")
     cloud.run("ssh", "web", "--", "echo kept > /home/demo/note; sync")
+    another_cloud_is_kept_apart(cloud)
     first = guest_processes(cloud)
     assert list(first) == [server_id]
     audited(cloud)

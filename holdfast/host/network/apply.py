@@ -20,7 +20,7 @@ from holdfast.base.limits import NETWORK_CHECK_S
 from holdfast.domain.desired import DesiredHost
 from holdfast.domain.observed import FloatingReport
 from holdfast.host.hypervisor.driver import Card
-from holdfast.host.network import floating, flows, forward, namespace
+from holdfast.host.network import floating, flows, forward, namespace, owner
 from holdfast.host.network.dns import DnsRelay
 from holdfast.host.network.dnsmasq import Dnsmasq
 from holdfast.host.network.drift import Drift, drift
@@ -66,7 +66,7 @@ class HostNetwork:
         self._kernel = Kernel(self._names)
         self._dnsmasq = Dnsmasq(run_folder / f"{prefix}-net")
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._state = state
+        self._state, self._run_folder = state.resolve(), run_folder
         self._loop = Loop()
         self._metadata = MetadataServer(self._loop, state / "metadata.json")
         self._dns = DnsRelay(self._loop, asked)
@@ -74,6 +74,10 @@ class HostNetwork:
         self._places: dict[str, PortPlace] = {}
         self._up: set[FloatingPath] = set()
         self._checked_s = 0.0
+
+    def claim(self) -> None:
+        """Own the prefix on this machine from now on; Conflict when another state directory does."""
+        owner.claim(self._names.prefix, self._state, self._run_folder)
 
     def resume(self) -> None:
         """Answer metadata from the saved copy in the namespaces that are there, before the control plane is heard."""
@@ -140,12 +144,17 @@ class HostNetwork:
                     del self._places[place.port_id]
 
     def destroy(self) -> Inventory:
-        """Remove everything that carries our prefix; returns what could not be removed (usually nothing)."""
+        """Remove everything that carries our prefix; returns what could not be removed (usually nothing).
+
+        Conflict, and nothing is touched, when the prefix belongs to another state directory.
+        """
+        owner.require(self._names.prefix, self._state, self._run_folder)
         with self._lock:
             self._loop.close()
             self._kernel.forget_all()
             self._plan = None
             remove_all(self._names, self._dnsmasq, self._state)
+            owner.release(self._names.prefix, self._run_folder)
             return inventory(self._names, self._dnsmasq, self._state)
 
     def drift(self, desired: DesiredHost, running: Set[str]) -> list[Drift]:
@@ -249,7 +258,7 @@ def _guests(desired: DesiredHost, planned: HostPlan) -> Iterator[Guest]:
     """Who is told what about itself, by namespace and address."""
     machines = {machine.instance_id: machine.metadata for machine in desired.machines}
     plugged = plugged_of(desired)
-    owner = {port.id: port.instance_id for network in desired.networks for port in network.ports}
+    instance_of = {port.id: port.instance_id for network in desired.networks for port in network.ports}
     for space, address, port_id in planned.sources:
-        if (metadata := machines.get(owner[port_id])) is not None:
-            yield Guest(space, address, metadata, plugged[owner[port_id]])
+        if (metadata := machines.get(instance_of[port_id])) is not None:
+            yield Guest(space, address, metadata, plugged[instance_of[port_id]])
