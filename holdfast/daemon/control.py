@@ -22,7 +22,7 @@ from holdfast.control.operations.registry import ACTS
 from holdfast.control.reconcilers.loop import Reconcilers
 from holdfast.control.store.database import Database
 from holdfast.daemon.composition import make_application, make_reconcilers, make_services
-from holdfast.daemon.places import Places
+from holdfast.daemon.places import Places, write_private
 
 log = logs.get(__name__)
 
@@ -37,7 +37,7 @@ def main() -> None:
     logs.sink.open_file(Places(options.state).logs / "control.log", "control", settings.log_format == "json")
     store = Database(settings.store_url, SystemClock().now_us)
     services = make_services(settings, store)
-    engine = Engine(store, settings, ACTS, f"control-{ids.new_id()[:8]}")
+    engine = Engine(store, settings, ACTS, f"control-{replica_of(Places(options.state))}")
     reconcilers = Reconcilers(make_reconcilers(services))
     threads = [
         threading.Thread(target=engine.run_forever, name="engine", daemon=True),
@@ -53,6 +53,14 @@ def main() -> None:
         thread.join(GRACEFUL_SHUTDOWN_S)
     store.close()
     log.info("control_stopped")
+
+
+def replica_of(places: Places) -> str:
+    """The name of this replica, the same for every process that it ever has."""
+    path = places.state / "replica"
+    if not path.exists():
+        write_private(path, ids.new_id())
+    return path.read_text().strip()
 
 
 def _serve(fd: int, application: object) -> None:

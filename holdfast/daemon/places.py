@@ -1,6 +1,7 @@
 """Where things are in a state directory. Everything of one cloud is below it, and nothing else is.
 
 holdfast.toml      settings; may be absent
+replica            the name of this control replica, made once
 credentials.json   what `up` made for its users (0600)
 store.sqlite       the store (with -wal, -shm and .lock)
 keys/              token keys (0700)

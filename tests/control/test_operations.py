@@ -195,6 +195,21 @@ def test_a_worker_that_outlived_its_lease_writes_nothing(world: World) -> None:
     assert world.store.write(lambda tx: operation_write(tx, quick[0], step="schedule"))
 
 
+def test_a_worker_that_is_back_takes_up_its_own_work_at_once_and_its_former_process_writes_nothing(
+    world: World,
+) -> None:
+    server_id = world.boot()
+    former = world.store.write(lambda tx: operations_claim(tx, "w1"))
+    assert world.store.write(lambda tx: operations_claim(tx, "w2")) == [], "somebody else waits for the lease"
+    back = world.make_engine(worker="w1")
+    back.adopt()
+    assert not world.store.write(lambda tx: operation_write(tx, former[0], step="schedule"))
+    world.settle(back)
+    assert world.status(server_id) == "ACTIVE", "without a second passing"
+    world.make_engine(worker="w3").adopt()
+    assert world.audit() == []
+
+
 def test_an_instance_has_at_most_one_open_operation(world: World) -> None:
     server_id = world.boot()
     words = {"project_id": "p", "user_id": "u", "request_id": "r", "deadline_s": 0}

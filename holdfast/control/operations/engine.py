@@ -1,8 +1,8 @@
 """The engine: claims operations that are due and takes each as far as it will go.
 
-Recovery is the normal loop: a replica that died holds an operation up for one lease and no longer. One
-operation that cannot be read or whose step raises something unforeseen fails alone, after a few tries,
-and the others of its batch are not touched (STK-10).
+Recovery is the normal loop: a replica that died holds an operation up for one lease and no longer, and not even
+that once it is back under its name. One operation that cannot be read or whose step raises something unforeseen
+fails alone, after a few tries, and the others of its batch are not touched (STK-10).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from holdfast.control.store.operation import (
     operation_is_mine,
     operation_next_due,
     operation_write,
+    operations_abandoned,
     operations_claim,
 )
 from holdfast.domain.operation import TABLE, Operation
@@ -42,9 +43,13 @@ class Engine:
 
     def run_forever(self) -> None:
         """Work until `stop`; a store that does not answer is tried again on the next round."""
+        adopted = False
         while not self._stopping:
             self._wake.clear()
             try:
+                if not adopted:
+                    self.adopt()
+                    adopted = True
                 worked = self.run_once()
                 pause_s = 0.0 if worked else self._pause_s()
             except HoldfastError as err:
@@ -57,6 +62,11 @@ class Engine:
         self._stopping = True
         self._wake.set()
         self._end_listening()
+
+    def adopt(self) -> None:
+        """Take over what the process before this one of the same name was working on."""
+        if count := self._store.write(lambda tx: operations_abandoned(tx, self._worker)):
+            log.info("operations_adopted", count=count)
 
     def run_once(self) -> int:
         """Claim what is due and advance each; returns how many were claimed."""

@@ -212,6 +212,16 @@ def operations_claim(tx: Tx, worker: str) -> list[Operation]:
     return tx.structs(Operation, statement)
 
 
+def operations_abandoned(tx: Tx, worker: str) -> int:
+    """Void what a former process of this worker's name had claimed when it ended: it is due at once. Returns how many.
+
+    Should that process live after all, the raised fencing number rejects whatever it still writes.
+    """
+    theirs = (operation.c.worker == worker, operation.c.lease_until_us > tx.now_us)
+    statement = update(operation).where(operation.c.state == literal("open", String), *theirs)
+    return tx.run(statement.values(epoch=operation.c.epoch + 1, lease_until_us=0))
+
+
 def operation_next_due(tx: Tx) -> int | None:
     """When the next open operation is due."""
     due: int | None = tx.value(

@@ -1,0 +1,160 @@
+"""The embedded store when processes are killed, the power goes, the disk is full or fails: what was answered is kept.
+
+DBT-01 to DBT-04, FEATURES C2. Writers are processes of their own, which print a number once its write was answered.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from holdfast.base.errors import Unavailable
+from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.quota import quota_limits, quota_set
+from holdfast.control.store.tables import metadata
+from tests.conftest import HeldClock
+
+ROOT = Path(__file__).parents[2]
+MIB = 1 << 20
+SHUTDOWN, WITHOUT_JOURNAL = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN: from here on nothing more reaches the disk
+WRITER = """
+import sys, threading
+from holdfast.control.store.database import Database
+from holdfast.control.store.quota import quota_set
+store = Database(sys.argv[1], lambda: 1)
+name, threads, count = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+def work(thread):
+    for number in range(count):
+        key = f"{name}-{thread}-{number}"
+        store.write(lambda tx: quota_set(tx, key, {"instances": number}))
+        sys.stdout.write(key + "\\n")
+        sys.stdout.flush()
+workers = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
+[each.start() for each in workers]
+[each.join() for each in workers]
+"""
+
+
+def url_of(directory: Path) -> str:
+    return f"sqlite:///{directory / 'store.sqlite'}"
+
+
+def store_make(directory: Path) -> None:
+    database = Database(url_of(directory), HeldClock().now_us)
+    with database.connect_for_migration() as connection:
+        metadata.create_all(connection)
+        connection.commit()
+    database.close()
+
+
+def writer(directory: Path, name: str, threads: int, count: int, *before: str) -> subprocess.Popen[str]:
+    argv = [*before, sys.executable, "-c", WRITER, url_of(directory), name, str(threads), str(count)]
+    out = subprocess.PIPE
+    return subprocess.Popen(argv, cwd=ROOT, stdout=out, stderr=out, text=True)
+
+
+def kept(directory: Path) -> set[str]:
+    """The keys in the file, read by SQLite alone; it must be whole."""
+    with closing(sqlite3.connect(directory / "store.sqlite")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return {key for (key,) in connection.execute("SELECT project_id FROM quota")}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 of 24 MiB on a loop device, with a store in it."""
+    backing, mounted = tmp_path / "disk.img", tmp_path / "mounted"
+    mounted.mkdir()
+    with open(backing, "wb") as file:
+        file.truncate(24 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", str(backing)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(backing), str(mounted)], check=True)
+    store_make(mounted)
+    yield mounted
+    subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_writers_killed_one_after_another_lose_nothing_and_never_meet_a_locked_store(tmp_path: Path) -> None:
+    store_make(tmp_path)
+    alive = [writer(tmp_path, f"w{number}", threads=4, count=60) for number in range(4)]
+    acknowledged: set[str] = set()
+    for number in range(4):
+        victim = alive.pop(0)
+        assert victim.stdout is not None
+        for _ in range(random.Random().randrange(1, 40)):
+            acknowledged.add(victim.stdout.readline().strip())
+        victim.kill()
+        out, _ = victim.communicate()
+        acknowledged.update(out.split("\n")[:-1])  # a line that was cut off acknowledges nothing
+        alive.append(writer(tmp_path, f"n{number}", threads=4, count=60))
+    for survivor in alive:
+        out, err = survivor.communicate(timeout=120)
+        assert survivor.returncode == 0 and err == "", err
+        acknowledged.update(out.split())
+    acknowledged.discard("")
+    assert len(acknowledged) > 4 * 240
+    assert acknowledged <= kept(tmp_path)
+
+
+@pytest.mark.root
+def test_no_acknowledged_write_is_lost_when_the_power_goes(small_disk: Path) -> None:
+    process = writer(small_disk, "w", threads=4, count=10_000)
+    assert process.stdout is not None
+    acknowledged = {process.stdout.readline().strip() for _ in range(random.Random().randrange(50, 200))}
+    directory = os.open(small_disk, os.O_RDONLY)
+    fcntl.ioctl(directory, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
+    os.close(directory)
+    process.kill()
+    acknowledged.update(process.communicate()[0].split("\n")[:-1])
+    device = subprocess.run(["findmnt", "-no", "SOURCE", str(small_disk)], check=True, capture_output=True, text=True)
+    subprocess.run(["umount", str(small_disk)], check=True)
+    backing = small_disk.parent / "disk.img"
+    assert device.stdout.startswith("/dev/loop")
+    subprocess.run(["mount", "-o", "loop", str(backing), str(small_disk)], check=True)  # replays the journal
+    assert len(acknowledged) >= 50
+    assert acknowledged <= kept(small_disk)
+
+
+@pytest.mark.root
+def test_a_full_disk_refuses_writes_answers_reads_and_recovers_by_itself(small_disk: Path) -> None:
+    store = Database(url_of(small_disk), HeldClock().now_us)
+    store.write(lambda tx: quota_set(tx, "before", {"instances": 1}))
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(MIB // 64))
+
+    def much(tx: Tx) -> None:
+        for number in range(20_000):
+            quota_set(tx, f"never-{number}", {"instances": number})
+
+    with pytest.raises(Unavailable, match="nothing was changed"):
+        store.write(much)
+    assert store.read(lambda tx: quota_limits(tx, "before"))["instances"] == 1
+    filler.unlink()
+    store.write(lambda tx: quota_set(tx, "after", {"instances": 2}))
+    store.close()
+    assert kept(small_disk) == {"before", "after"}
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_a_write_whose_fsync_fails_is_not_acknowledged(number: int, tmp_path: Path) -> None:
+    store_make(tmp_path)
+    inject = f"inject=fsync,fdatasync:error=EIO:when={number}+"
+    process = writer(tmp_path, "w", 1, 10, "strace", "-f", "-qq", "-o", "/dev/null", "-e", inject)
+    out, err = process.communicate(timeout=60)
+    assert "the store cannot write now; nothing was changed" in err and "locked" not in err
+    assert len(out.split()) < 10
+    assert set(out.split()) <= kept(tmp_path)
+    assert process.returncode != -signal.SIGKILL
