@@ -53,6 +53,7 @@ COMMANDS = (
     Command("rm", "remove", "delete servers, and what launch made for them", "holdfast rm web db"),
     Command("smoke", "smoke", "prove the cloud: ten steps, timed", "holdfast smoke --clients 2 --loops 5"),
     Command("images", "servers", "list the images", "holdfast images"),
+    Command("build", "daemons", "build a guest image and upload it", "sudo holdfast build debian"),
     Command("openrc", "environment", "print the variables of OpenStack clients", "holdfast openrc > openrc"),
     Command("env", "environment", "print what other clients need, for the shell", 'eval "$(holdfast env --aws)"'),
 )

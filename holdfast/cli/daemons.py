@@ -57,6 +57,22 @@ def destroy_run(options: Namespace, output: Output) -> int:
     return destroy(options)
 
 
+def build_arguments(parser: ArgumentParser) -> None:
+    """Which image."""
+    parser.add_argument("kind", metavar="debian", choices=("debian",), help="a Debian with the real cloud-init")
+    parser.add_argument("--suite", default="bookworm", metavar="NAME", help="its release (default: bookworm)")
+    parser.add_argument(
+        "--min-ram-mib", type=int, default=512, metavar="N", help="flavors with less are refused (default: 512)"
+    )
+
+
+def build_run(options: Namespace, output: Output) -> int:
+    """Build it, upload it; root and debootstrap are needed."""
+    from holdfast.daemon.first_image import debian_ensure
+
+    return debian_ensure(options)
+
+
 def status_arguments(parser: ArgumentParser) -> None:
     """It has none of its own."""
 

@@ -108,6 +108,8 @@ class Instance(msgspec.Struct, frozen=True):
     config_drive: bool
     zone: str
     zone_asked: str
+    access_ipv4: str  # the address that its owner says it is reached at; only shown
+    access_ipv6: str
     properties: dict[str, str]
     tags: list[str]
     security_groups: list[str]  # names asked for, for ports made later
@@ -130,6 +132,8 @@ _NEW: Final = {
     "present": False,
     "host_id": "",
     "last_host_id": "",
+    "access_ipv4": "",
+    "access_ipv6": "",
     "generation": 1,
     "boot": 1,
     "soft": False,

@@ -121,6 +121,8 @@ def server_row(project_id: str, now_us: int, **changes: Any) -> Instance:
         "config_drive": False,
         "zone": "nova",
         "zone_asked": "",
+        "access_ipv4": "",
+        "access_ipv6": "",
         "properties": {},
         "tags": [],
         "security_groups": [],

@@ -55,6 +55,9 @@ def test_a_field_is_shown_from_its_version_on_and_never_before(world: World) -> 
         ({"name": "line\nbreak"}, 400),
         ({"name": "x" * 256}, 400),
         ({"name": "   "}, 400),
+        ({"accessIPv4": "1.2.3.4.5"}, 400),
+        ({"accessIPv4": "::1"}, 400),
+        ({"accessIPv6": 7}, 400),
         ({"user_data": "QQ==" * 20_000}, 400),
         ({"user_data": "not base64!"}, 400),
         ({"metadata": {"k": 1}}, 400),
@@ -73,6 +76,20 @@ def test_bad_input_gets_a_clear_answer_and_takes_nothing(world: World, changes: 
     assert fault["code"] == status and len(fault["message"]) > 10
     assert names(world, "") == []
     assert world.demo.get("/network/v2.0/ports?device_owner=compute:nova").json == {"ports": []}
+
+
+def test_the_addresses_that_its_owner_names_are_shown_and_changed(world: World) -> None:
+    path = f"/servers/{world.boot(accessIPv4='1.1.1.1', accessIPv6='2001:DB8::0:1')}"
+
+    def shown() -> tuple[str, str]:
+        server = world.nova("GET", path).json["server"]
+        return server["accessIPv4"], server["accessIPv6"]
+
+    assert shown() == ("1.1.1.1", "2001:db8::1")
+    assert world.nova("PUT", path, {"server": {"accessIPv4": "2.2.2.2", "accessIPv6": ""}}).status == 200
+    assert shown() == ("2.2.2.2", "")
+    assert world.nova("PUT", path, {"server": {"accessIPv4": "2.2.2"}}).status == 400
+    assert shown() == ("2.2.2.2", "")
 
 
 def test_four_hundred_lines_of_user_data_reach_the_guests_metadata(world: World) -> None:

@@ -121,6 +121,17 @@ def test_words_of_the_service_are_forbidden(world: ImageCloud, word: str) -> Non
         assert world.blue.patch(f"{IMAGES}/{image['id']}", [step], headers=PATCH).status == 403
 
 
+def test_the_first_drafts_form_of_a_patch_is_understood(world: ImageCloud) -> None:
+    image = world.blue.post(IMAGES, {"name": "a"}).json
+    url, old = f"{IMAGES}/{image['id']}", {"content-type": "application/openstack-images-v2.0-json-patch"}
+    answer = world.blue.patch(url, [{"replace": "/name", "value": "b"}, {"add": "/os", "value": "x"}], headers=old)
+    assert answer.status == 200 and (answer.json["name"], answer.json["os"]) == ("b", "x")
+    assert world.blue.patch(url, [{"remove": "/os"}], headers=old).status == 200
+    for bad in ({"op": "replace", "path": "/name", "value": "c"}, {"add": "/x", "remove": "/y"}, {"add": 7}, "add", {}):
+        assert world.blue.patch(url, [bad], headers=old).status == 400, bad
+    assert world.blue.get(url).json["name"] == "b"
+
+
 def test_a_patch_changes_all_or_nothing(world: ImageCloud) -> None:
     image = world.create(world.blue, old="1")
     url = f"{IMAGES}/{image['id']}"

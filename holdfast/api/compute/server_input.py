@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 from typing import Any
 
 from holdfast.api.http.call import Call
@@ -96,9 +97,24 @@ def server_wanted(call: Call, tx: Tx) -> ServerWanted:
         description=text(body["description"], "description", minimum=0) if body.get("description") else "",
         hostname=text(body["hostname"], "hostname") if body.get("hostname") else "",
         group_id=_group(hints),
+        access_ipv4=access_address(body, 4),
+        access_ipv6=access_address(body, 6),
         count_min=count_min,
         count_max=count_max,
     )
+
+
+def access_address(body: dict[str, Any], version: int) -> str:
+    """accessIPv4 or accessIPv6 in its one form; empty for none."""
+    field = f"accessIPv{version}"
+    value = body.get(field) or ""
+    try:
+        found = ipaddress.ip_address(value) if value else None
+    except ValueError:
+        found = None
+    if value and (found is None or found.version != version):
+        raise BadInput(f"Invalid input for field/attribute {field}: {str(value)[:64]!r} is no IPv{version} address")
+    return str(found or "")
 
 
 def tag_name(tag: Any) -> str:

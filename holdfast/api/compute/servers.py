@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from holdfast.api.compute.server_input import server_wanted, text
+from holdfast.api.compute.server_input import access_address, server_wanted, text
 from holdfast.api.compute.server_views import links, server_brief, server_detail
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.http.once import write_once
@@ -242,6 +242,9 @@ def server_update(call: Call) -> Reply:
             changes["name"] = text(body["name"], "name")
         if "description" in body:
             changes["description"] = text(body["description"] or "", "description", minimum=0)
+        for version in (4, 6):
+            if f"accessIPv{version}" in body:
+                changes[f"access_ipv{version}"] = access_address(body, version)
         if body.get("hostname"):
             changes["hostname"] = text(body["hostname"], "hostname")
         instance_update(tx, server.instance, **changes)

@@ -22,6 +22,7 @@ from holdfast.control.store.image import image_move, image_update, image_visible
 from holdfast.domain.image import Image
 
 PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
+OLD_PATCH_TYPE = "application/openstack-images-v2.0-json-patch"  # the operation is the key of its path
 
 
 def image_create(call: Call) -> Reply:
@@ -66,9 +67,10 @@ def image_show(call: Call) -> Reply:
 
 def image_change(call: Call) -> Reply:
     """PATCH /v2/images/{image_id}: a JSON patch whose every step holds, or nothing."""
-    if call.headers.get("content-type", "").partition(";")[0].strip() != PATCH_TYPE:
+    kind = call.headers.get("content-type", "").partition(";")[0].strip()
+    if kind not in (PATCH_TYPE, OLD_PATCH_TYPE):
         raise BadInput(f"the content type must be {PATCH_TYPE}")
-    steps = _steps(call.body)
+    steps = _steps(call.body, old=kind == OLD_PATCH_TYPE)
 
     def change(tx: Tx) -> Image:
         before = _own(call, tx, "modify_image")
@@ -123,8 +125,8 @@ def _own(call: Call, tx: Tx, rule: str) -> Image:
     return image
 
 
-def _steps(body: bytes) -> list[tuple[str, str, Any]]:
-    """The patch as (op, word, value)."""
+def _steps(body: bytes, old: bool) -> list[tuple[str, str, Any]]:
+    """The patch as (op, word, value); `old`: in the form of the first draft."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
@@ -132,7 +134,7 @@ def _steps(body: bytes) -> list[tuple[str, str, Any]]:
     if not isinstance(document, list):
         raise BadInput("Request body must be a JSON array of operation objects.")
     steps: list[tuple[str, str, Any]] = []
-    for entry in document:
+    for entry in map(_of_the_draft, document) if old else document:
         if not isinstance(entry, dict) or entry.get("op") not in ("add", "replace", "remove"):
             raise BadInput("Operations must be JSON objects with an op of add, replace or remove.")
         path = entry.get("path")
@@ -145,6 +147,14 @@ def _steps(body: bytes) -> list[tuple[str, str, Any]]:
             raise BadInput(f"Pointer `{path[:64]}` has more than one part.")
         steps.append((entry["op"], first.replace("~1", "/").replace("~0", "~"), entry.get("value")))
     return steps
+
+
+def _of_the_draft(entry: Any) -> Any:
+    """`{"replace": "/name", "value": ...}` as `{"op": "replace", "path": "/name", "value": ...}`."""
+    ops = [word for word in ("add", "replace", "remove") if isinstance(entry, dict) and word in entry]
+    if len(ops) != 1 or set(entry) - {ops[0], "value"}:
+        return None
+    return {"op": ops[0], "path": entry[ops[0]]} | ({"value": entry["value"]} if "value" in entry else {})
 
 
 def _patched(image: Image, op: str, word: str, value: Any) -> Image:

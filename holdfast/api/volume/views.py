@@ -30,6 +30,16 @@ def volume_brief(whole: VolumeWhole, base: str) -> dict[str, Any]:
 def volume_detail(whole: VolumeWhole, base: str, minor: int, admin: bool) -> dict[str, Any]:
     """A volume whole."""
     row = whole.row
+    view = volume_made(whole, base, minor, admin)
+    view["os-vol-tenant-attr:tenant_id"] = row.project_id
+    if row.image_words:
+        view["volume_image_metadata"] = row.image_words
+    return view
+
+
+def volume_made(whole: VolumeWhole, base: str, minor: int, admin: bool) -> dict[str, Any]:
+    """A volume as the answer to its creation or change shows it: less than it shows when asked for."""
+    row = whole.row
     attached = whole.attachment if whole.attachment and whole.attachment.attached_us else None
     view: dict[str, Any] = {
         "id": row.id,
@@ -47,15 +57,12 @@ def volume_detail(whole: VolumeWhole, base: str, minor: int, admin: bool) -> dic
         "links": links(base, "volumes", row.id),
         "metadata": row.properties,
         "multiattach": False,
-        "os-vol-tenant-attr:tenant_id": row.project_id,
         "replication_status": None,
         "snapshot_id": row.snapshot_id or None,
         "source_volid": row.source_id or None,
         "user_id": row.user_id,
         "volume_type": TYPE_NAME,
     }
-    if row.image_words:
-        view["volume_image_metadata"] = row.image_words
     if row.fault:
         view["holdfast_reason"] = row.fault
     if minor >= 13:

@@ -20,7 +20,7 @@ from holdfast.api.volume.requests import (
     whole_number,
 )
 from holdfast.api.volume.types import type_require
-from holdfast.api.volume.views import volume_brief, volume_detail
+from holdfast.api.volume.views import volume_brief, volume_detail, volume_made
 from holdfast.base.errors import BadInput, NotFound, NotSupported
 from holdfast.control.operations.volume.create import VolumeWanted, volume_create_begin
 from holdfast.control.operations.volume.delete import volume_delete_begin
@@ -92,7 +92,7 @@ def volume_create(call: Call) -> Reply:
             properties=properties(body.get("metadata")),
         )
         row = volume_create_begin(tx, wanted, call.credentials, call.request_id)
-        return Reply(202, {"volume": _detail(call, VolumeWhole(row, None, ""))})
+        return Reply(202, {"volume": _made(call, VolumeWhole(row, None, ""))})
 
     return write_once(call, change)
 
@@ -120,7 +120,7 @@ def volume_update(call: Call) -> Reply:
     def change(tx: Tx) -> Reply:
         whole = find_volume(call, tx, "volume:update")
         row_update(tx, whole.row, **changes)
-        return Reply(200, {"volume": _detail(call, find_volume(call, tx, "volume:get"))})
+        return Reply(200, {"volume": _made(call, find_volume(call, tx, "volume:get"))})
 
     return call.services.store.write(change)
 
@@ -194,6 +194,10 @@ def _properties_write(call: Call, verb: str, of: Any) -> Reply:
         return Reply(200, {"metadata": items})
 
     return call.services.store.write(change)
+
+
+def _made(call: Call, whole: VolumeWhole) -> dict[str, Any]:
+    return volume_made(whole, call.services.settings.endpoint, call.version, call.credentials.is_admin)
 
 
 def _detail(call: Call, whole: VolumeWhole) -> dict[str, Any]:

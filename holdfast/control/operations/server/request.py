@@ -57,6 +57,8 @@ class ServerWanted(msgspec.Struct, frozen=True):
     description: str = ""
     hostname: str = ""
     group_id: str = ""
+    access_ipv4: str = ""
+    access_ipv6: str = ""
     count_min: int = 1
     count_max: int = 1
 
@@ -164,6 +166,8 @@ def _row(
         tags=list(wanted.tags),
         security_groups=list(wanted.security_groups),
         group_id=wanted.group_id,
+        access_ipv4=wanted.access_ipv4,
+        access_ipv6=wanted.access_ipv6,
         reservation_id=reservation_id(first_id),
         launch_index=index,
     )

@@ -161,6 +161,8 @@ def upgrade() -> None:
         sa.Column("config_drive", sa.Boolean(), nullable=False),
         sa.Column("zone", sa.String(), nullable=False),
         sa.Column("zone_asked", sa.String(), nullable=False),
+        sa.Column("access_ipv4", sa.String(), nullable=False),
+        sa.Column("access_ipv6", sa.String(), nullable=False),
         sa.Column("properties", sa.Text(), nullable=False),
         sa.Column("tags", sa.Text(), nullable=False),
         sa.Column("security_groups", sa.Text(), nullable=False),
