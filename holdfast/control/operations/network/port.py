@@ -21,8 +21,10 @@ from holdfast.control.store.network.floating_ip import FLOATING_IPS, floating_ip
 from holdfast.control.store.network.network import network_fetch
 from holdfast.control.store.network.port import (
     PORTS,
+    group_has_ports,
     groups_of_ports,
     mac_taken,
+    network_has_ports,
     port_fetch,
     port_groups_set,
     ports_of_device,
@@ -92,7 +94,7 @@ def port_create(tx: Tx, wanted: PortWanted) -> Port:
     if groups:
         port_groups_set(tx, port_id, groups)
     if port.host_id:
-        members_changed(tx, groups)
+        port_moved(tx, port)
     return port
 
 
@@ -135,7 +137,7 @@ def port_update(
         if port.device_owner.startswith(RESERVED):
             revision_network(tx)
     object_update(tx, PORTS, port.id, written)
-    members_changed(tx, [*before, *groups])
+    _groups_changed(tx, port, before, groups)
     port_changed(tx, port.instance_id)
     return port_refetch(tx, port)
 
@@ -157,11 +159,10 @@ def ports_forget(tx: Tx, ports: Sequence[Port]) -> None:
         return
     port_ids = [port.id for port in ports]
     floating_ips_let_go(tx, port_ids)
-    groups = groups_of_ports(tx, port_ids)
-    addresses_release(tx, port_ids)
-    for port_id in port_ids:
-        object_delete(tx, PORTS, port_id)
-    members_changed(tx, [group for held in groups.values() for group in held])
+    for port in ports:
+        port_moved(tx, port)
+        addresses_release(tx, [port.id])
+        object_delete(tx, PORTS, port.id)
 
 
 def floating_ips_let_go(tx: Tx, port_ids: Sequence[str], staying: bool = False) -> None:
@@ -205,7 +206,35 @@ def port_changed(tx: Tx, instance_id: str) -> None:
         instance_touch(tx, instance_id)
 
 
-def members_changed(tx: Tx, group_ids: Sequence[str]) -> None:
+def port_moved(tx: Tx, port: Port) -> None:
+    """Say that a port came to its host, or is about to leave it, where that changes what a host must know.
+
+    It does for the only one of its network or of a group there, with peers elsewhere, with a public address, and
+    where a rule lets the members of its groups in.
+    """
+    groups = groups_of_ports(tx, [port.id]).get(port.id, [])
+    if port.host_id:
+        only, elsewhere = network_has_ports(tx, port.network_id, port.host_id, port.id)
+        if only or elsewhere or floating_ips_of_ports(tx, [port.id]) or _only_one_in(tx, port, groups):
+            revision_network(tx)
+            return
+    _members_changed(tx, groups)
+
+
+def _groups_changed(tx: Tx, port: Port, before: Sequence[str], after: Sequence[str]) -> None:
+    """Say that a port is in other groups, or has other addresses, where that changes what a host must know."""
+    if port.host_id and _only_one_in(tx, port, sorted(set(before) ^ set(after))):
+        revision_network(tx)
+    else:
+        _members_changed(tx, [*before, *after])
+
+
+def _only_one_in(tx: Tx, port: Port, group_ids: Sequence[str]) -> bool:
+    """Whether one of the groups has no other port on this port's host, which knows its rules by this port alone."""
+    return any(not group_has_ports(tx, group_id, port.host_id, port.id) for group_id in group_ids)
+
+
+def _members_changed(tx: Tx, group_ids: Sequence[str]) -> None:
     """Say that addresses came into or left these groups: hosts learn it where a rule lets the members in."""
     if group_ids and groups_named_by_rules(tx, group_ids):
         revision_network(tx)

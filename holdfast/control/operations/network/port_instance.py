@@ -12,8 +12,8 @@ from holdfast.base.errors import Conflict
 from holdfast.control.operations.network.port import (
     floating_ips_let_go,
     floating_ips_unseen,
-    members_changed,
     port_changed,
+    port_moved,
     port_refetch,
     ports_forget,
 )
@@ -21,14 +21,11 @@ from holdfast.control.store.database import Tx
 from holdfast.control.store.network.floating_ip import floating_ips_of_ports
 from holdfast.control.store.network.port import (
     PORTS,
-    groups_of_ports,
-    network_has_ports,
     port_fetch,
     ports_of_instance_ids,
     ports_on_host,
 )
 from holdfast.control.store.network.query import object_update
-from holdfast.control.store.revision import revision_network
 from holdfast.domain.network import missing
 from holdfast.domain.port import COMPUTE, Port
 
@@ -53,17 +50,19 @@ def port_bind(tx: Tx, port_id: str, instance_id: str, owner: str = COMPUTE, host
     if all(getattr(port, name) == value for name, value in bound.items()):
         return port
     object_update(tx, PORTS, port.id, {**bound, "up": False})
-    hosts_learn(tx, port_refetch(tx, port))
-    return port_refetch(tx, port)
+    after = port_refetch(tx, port)
+    port_moved(tx, after)
+    return after
 
 
 def instance_ports_move(tx: Tx, instance_id: str, host_id: str) -> None:
     """Say that the instance's ports are on this host now; empty: on none."""
     for port in ports_of_instance_ids(tx, [instance_id]):
         if port.host_id != host_id:
+            port_moved(tx, port)
             object_update(tx, PORTS, port.id, {"host_id": host_id, "up": False})
             floating_ips_unseen(tx, floating_ips_of_ports(tx, [port.id]))
-            hosts_learn(tx, port_refetch(tx, port))
+            port_moved(tx, port_refetch(tx, port))
 
 
 def instance_ports_observed(tx: Tx, instance_id: str, up: bool) -> None:
@@ -89,9 +88,9 @@ def port_unbind(tx: Tx, port_id: str) -> None:
         return
     floating_ips_let_go(tx, [port.id], staying=True)
     floating_ips_unseen(tx, floating_ips_of_ports(tx, [port.id]))
+    port_moved(tx, port)
     free = {"instance_id": "", "device_id": "", "device_owner": "", "host_id": "", "up": False}
     object_update(tx, PORTS, port.id, free)
-    members_changed(tx, groups_of_ports(tx, [port.id]).get(port.id, []))
     port_changed(tx, port.instance_id)
 
 
@@ -102,13 +101,3 @@ def instance_ports_release(tx: Tx, instance_id: str) -> None:
     for port in ports:
         if not port.auto_for_instance:
             port_unbind(tx, port.id)
-
-
-def hosts_learn(tx: Tx, port: Port) -> None:
-    """Say that a port came to a host, where others must know: of a network that is new there, its peers, members."""
-    groups = groups_of_ports(tx, [port.id]).get(port.id, [])
-    new_there, elsewhere = network_has_ports(tx, port.network_id, port.host_id, port.id)
-    if new_there or elsewhere or floating_ips_of_ports(tx, [port.id]):
-        revision_network(tx)
-    else:
-        members_changed(tx, groups)

@@ -126,6 +126,13 @@ _OF_NETWORK = select(port.c.id).where(port.c.network_id == bindparam("network_id
 _WITH_MAC = _OF_NETWORK.where(port.c.mac == bindparam("mac"))
 _HERE = _OF_NETWORK.where(port.c.host_id == bindparam("host_id"), port.c.id != bindparam("but"))
 _ELSEWHERE = _OF_NETWORK.where(port.c.host_id != "", port.c.host_id != bindparam("host_id"))
+_IN_GROUP = (
+    select(port.c.id)
+    .join(port_security_group, port_security_group.c.port_id == port.c.id)
+    .where(port_security_group.c.group_id == bindparam("group_id"))
+    .where(port.c.host_id == bindparam("host_id"), port.c.id != bindparam("but"))
+    .limit(1)
+)
 
 
 def port_visible(project_id: str) -> ColumnElement[bool]:
@@ -183,6 +190,11 @@ def network_has_ports(tx: Tx, network_id: str, host_id: str, but: str) -> tuple[
     """Say whether a host has no other port of the network, and whether another host has one."""
     values = {"network_id": network_id, "host_id": host_id}
     return tx.value(_HERE, {**values, "but": but}) is None, tx.value(_ELSEWHERE, values) is not None
+
+
+def group_has_ports(tx: Tx, group_id: str, host_id: str, but: str) -> bool:
+    """Say whether another port on a host is in a security group."""
+    return tx.value(_IN_GROUP, {"group_id": group_id, "host_id": host_id, "but": but}) is not None
 
 
 def ports_on_host(tx: Tx, host_id: str) -> list[Port]:
