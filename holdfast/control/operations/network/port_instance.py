@@ -59,10 +59,12 @@ def instance_ports_move(tx: Tx, instance_id: str, host_id: str) -> None:
     """Say that the instance's ports are on this host now; empty: on none."""
     for port in ports_of_instance_ids(tx, [instance_id]):
         if port.host_id != host_id:
-            port_moved(tx, port)
+            if port.host_id:
+                port_moved(tx, port)
             object_update(tx, PORTS, port.id, {"host_id": host_id, "up": False})
             floating_ips_unseen(tx, floating_ips_of_ports(tx, [port.id]))
-            port_moved(tx, port_refetch(tx, port))
+            if host_id:
+                port_moved(tx, port_refetch(tx, port))
 
 
 def instance_ports_observed(tx: Tx, instance_id: str, up: bool) -> None:
