@@ -21,13 +21,13 @@ down:  ## stop the cloud, keep everything
 destroy:  ## remove every trace of the cloud
 	$(BIN)/holdfast --state $(STATE) destroy --yes
 
-install: packages  ## virtual environment and distribution packages
-
-packages: $(VENV)/installed
-	@./tools/packages runtime
+install: $(VENV)/installed  ## distribution packages and virtual environment
 	@$(BIN)/python -m holdfast.host.imagebuild fetch --cache /var/cache/holdfast
 
-$(VENV)/installed: requirements.lock pyproject.toml
+packages:
+	@PYTHON=$(PYTHON) ./tools/packages runtime
+
+$(VENV)/installed: requirements.lock pyproject.toml | packages
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -38,7 +38,7 @@ $(VENV)/installed-test: $(VENV)/installed requirements-test.lock
 	@touch $@
 
 test: $(VENV)/installed-test  ## everything that CI runs
-	@./tools/packages test
+	@PYTHON=$(PYTHON) ./tools/packages test
 	$(MAKE) --no-print-directory check
 	$(MAKE) --no-print-directory tests stories
 
