@@ -60,10 +60,10 @@ class LiveCloud:
         out = subprocess.PIPE
         return subprocess.Popen(self.command(*words), env=self.environment(), stdout=out, stderr=out, cwd="/")
 
-    def run(self, *words: str, status: int = 0) -> str:
+    def run(self, *words: str, status: int = 0, bound_s: float = COMMAND_S) -> str:
         """Run a command to its end, which must be the expected one; returns all that it said."""
         process = self.start(*words)
-        out, err = process.communicate(timeout=COMMAND_S)
+        out, err = process.communicate(timeout=bound_s)
         said = (out + err).decode()
         assert process.returncode == status, f"{words} ended with {process.returncode}: {said}"
         return said

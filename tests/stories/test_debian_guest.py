@@ -13,6 +13,7 @@ import pytest
 from holdfast.host.imagebuild.debian import DebianImage, build_debian
 from holdfast.host.network.metadata.config_drive import iso_image
 from tests.stories.bareguest import Guest, package_cache
+from tests.stories.livecloud import LiveCloud
 
 pytestmark = [
     pytest.mark.qemu,
@@ -66,3 +67,40 @@ def test_the_image_holds_nothing_that_two_instances_must_not_share(image: Debian
     assert debugfs("cat /etc/machine-id") == ""
     assert "ssh_host" not in debugfs("ls /etc/ssh")
     assert "root:*:" in debugfs("cat /etc/shadow")
+
+
+CLOUD_CONFIG = """#cloud-config
+write_files:
+- {path: /root/marker, content: written}
+runcmd:
+- [sh, -c, "echo ran > /root/ran"]
+"""
+
+
+def test_in_a_cloud_the_real_cloud_init_is_content_with_our_metadata(tmp_path: Path) -> None:
+    """From `up` and `build debian` to a guest whose cloud-init asked 169.254.169.254 and has nothing to complain of."""
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        os.chmod(path, 0o711)
+    live = LiveCloud(
+        tmp_path, ("--prefix", "hfdeb", "--private-cidr", "10.72.0.0/24", "--public-cidr", "172.24.72.0/24")
+    )
+    (tmp_path / "user-data").write_text(CLOUD_CONFIG)
+    try:
+        live.up()
+        live.run("build", "debian", bound_s=1_200)
+        words = ("--image", "debian-bookworm", "--flavor", "m1.small", "--wait-s", "600")
+        live.run("launch", "deb", *words, "--user-data", str(tmp_path / "user-data"), bound_s=900)
+
+        def inside(command: str) -> str:
+            return live.run("ssh", "deb", "--", command)
+
+        told = inside("cloud-init status --wait --long")
+        assert "status: done" in told and "DataSourceOpenStack" in told
+        assert inside("sudo cat /root/marker /root/ran; hostname").split() == ["written", "ran", "deb"]
+        assert inside("ip -4 route show default").split()[2] == "10.72.0.1"
+        assert inside("cloud-init query ds.meta_data.uuid").strip() in live.run("list", "--json")
+        assert "WARNING" not in inside("sudo cat /var/log/cloud-init.log")
+        assert int(inside("df --output=size -BG / | tail -1").strip().rstrip("G")) >= 19, "it grew to its flavor's disk"
+        assert "nothing is out of order" in live.run("audit")
+    finally:
+        live.remove()

@@ -23,14 +23,15 @@ from holdfast.host.imagebuild.publish import directory_publish
 LOGIN = "debian"
 KERNEL_ARGUMENTS = "console=ttyS0 root=/dev/vda rw quiet cryptomgr.notests"
 
-_FORMAT = "1"  # counts changes of what this module makes
+_FORMAT = "2"  # counts changes of what this module makes
 _PACKAGES = (
     *("linux-image-cloud-amd64", "cloud-init", "openssh-server", "ifupdown", "isc-dhcp-client", "iproute2"),
     *("sudo", "netbase", "ca-certificates", "nfs-common", "e2fsprogs", "dbus", "libpam-systemd", "iputils-ping"),
 )
-_CLOUD_INIT = b"""# No locale is installed, so none is chosen; the host's own name resolves, or sudo complains.
+_CLOUD_INIT = b"""# No locale is installed, so none is chosen (as text, or cloud-init's own schema complains); the host's own
+# name resolves, or sudo complains.
 datasource_list: [ConfigDrive, NoCloud, OpenStack, Ec2, None]
-locale: false
+locale: "false"
 manage_etc_hosts: true
 """
 _INSTALL = r"""
