@@ -49,7 +49,7 @@ check: $(VENV)/installed-test  ## style, types, import rules
 	$(BIN)/lint-imports
 
 tests: $(VENV)/installed-test  ## tests without guests, two at once
-	$(BIN)/python -m pytest -m "not qemu" -n 2 tests
+	$(BIN)/python -m pytest -m "not qemu" -n 2 --dist worksteal tests
 
 stories: $(VENV)/installed-test  ## tests that boot real guests, one at a time
 	$(BIN)/python -m pytest -m qemu tests

@@ -72,6 +72,7 @@ def _serve(fd: int, application: object) -> None:
             log_config=None,
             access_log=False,
             lifespan="off",
+            proxy_headers=False,  # what a client says of itself is not looked at
             server_header=False,
             backlog=SOCKET_BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,

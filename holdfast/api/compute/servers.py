@@ -20,7 +20,6 @@ from holdfast.control.operations.server.request import servers_accept
 from holdfast.control.store.database import Tx
 from holdfast.control.store.instance import instance_update
 from holdfast.control.store.server import SORTABLE, ServerQuery, server_fetch, servers_list
-from holdfast.control.store.server_group import server_group_of_member
 from holdfast.domain.instance import InstanceState
 from holdfast.domain.server import VM_STATE, Server
 
@@ -197,8 +196,7 @@ def server_show(call: Call) -> Reply:
         server = find_server(call, tx)
         view = server_detail(server, call.services.settings.endpoint, call.version, call.credentials.is_admin)
         if call.version >= 71:
-            group = server_group_of_member(tx, server.instance.id)
-            view["server_groups"] = [group] if group else []
+            view["server_groups"] = [server.instance.group_id] if server.instance.group_id else []
         return Reply(200, {"server": view})
 
     return call.services.store.read(look)

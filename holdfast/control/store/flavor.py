@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Integer, String, Table, Text, delete, insert, or_, select, update
+from sqlalchemy import Boolean, Column, Integer, String, Table, Text, bindparam, delete, insert, or_, select, update
 
 from holdfast.control.store.database import Tx
 from holdfast.control.store.schema import Json, instant, metadata
@@ -35,6 +35,7 @@ flavor_access = Table(
 )
 
 _COLUMNS = [flavor.c[name] for name in Flavor.__struct_fields__]
+_BY_ID = select(*_COLUMNS).where(flavor.c.id == bindparam("id"))
 _SEEN = flavor_access.c
 
 
@@ -43,7 +44,7 @@ def flavor_insert(tx: Tx, row: Flavor) -> None:
 
 
 def flavor_fetch(tx: Tx, flavor_id: str) -> Flavor | None:
-    return tx.struct(Flavor, select(*_COLUMNS).where(flavor.c.id == flavor_id))
+    return tx.struct(Flavor, _BY_ID, {"id": flavor_id})
 
 
 def flavor_by_name(tx: Tx, name: str) -> Flavor | None:

@@ -18,10 +18,10 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Integer,
-    Select,
     String,
     Table,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -103,9 +103,13 @@ class ImageQuery:
     words: tuple[tuple[str, str], ...] = ()  # tags and properties that must be there
 
 
+_BY_ID = select(image).where(image.c.id == bindparam("id"))
+
+
 def image_fetch(tx: Tx, image_id: str) -> Image | None:
     """One image by id, whoever owns it."""
-    return _image(tx, select(image).where(image.c.id == image_id))
+    rows = tx.all(_BY_ID, {"id": image_id})
+    return _made(rows[0]) if rows else None
 
 
 def image_visible(tx: Tx, image_id: str, credentials: Credentials) -> Image:
@@ -251,11 +255,6 @@ def member_delete(tx: Tx, image_id: str, project_id: str) -> bool:
     """Stop sharing an image with a project."""
     mine = (image_member.c.image_id == image_id, image_member.c.project_id == project_id)
     return tx.run(delete(image_member).where(*mine)) == 1
-
-
-def _image(tx: Tx, statement: Select[Any]) -> Image | None:
-    rows = tx.all(statement)
-    return _made(rows[0]) if rows else None
 
 
 def _made(row: Any) -> Image:

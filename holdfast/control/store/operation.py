@@ -102,6 +102,26 @@ _MINE = select(operation.c.id).where(
     operation.c.epoch == bindparam("epoch"),
     operation.c.state == literal("open", String),
 )
+_DUE = (
+    select(operation.c.id)
+    .where(operation.c.state == literal("open", String), operation.c.next_at_us <= bindparam("now"))
+    .where(operation.c.lease_until_us <= bindparam("now"))
+    .order_by(operation.c.next_at_us)
+    .limit(OPERATIONS_PER_TICK)
+)
+_CLAIM = {  # by: is it PostgreSQL, where replicas claim side by side
+    kind: update(operation)
+    .where(operation.c.id.in_(_DUE.with_for_update(skip_locked=True) if kind else _DUE))
+    .values(worker=bindparam("by"), epoch=operation.c.epoch + 1, lease_until_us=bindparam("lease"))
+    .returning(*COLUMNS)
+    for kind in (False, True)
+}
+_NEXT_DUE = select(func.min(operation.c.next_at_us)).where(operation.c.state == literal("open", String))
+_WAKE = (
+    update(operation)
+    .where(operation.c.resource_id == bindparam("woken"), operation.c.state == literal("open", String))
+    .values(next_at_us=bindparam("at_us"))
+)
 _OPEN_OF = select(*COLUMNS).where(
     operation.c.resource_id == bindparam("resource_id"), operation.c.state == literal("open", String)
 )
@@ -193,23 +213,8 @@ def operation_events(tx: Tx, operation_id: str) -> list[OperationEvent]:
 
 def operations_claim(tx: Tx, worker: str) -> list[Operation]:
     """Take what is due for one lease; each claim raises the fencing number."""
-    due = (
-        select(operation.c.id)
-        .where(operation.c.state == literal("open", String), operation.c.next_at_us <= tx.now_us)
-        .where(operation.c.lease_until_us <= tx.now_us)
-        .order_by(operation.c.next_at_us)
-        .limit(OPERATIONS_PER_TICK)
-    )
-    if tx.is_postgresql:
-        due = due.with_for_update(skip_locked=True)
-    lease = tx.now_us + OPERATION_LEASE_S * SECOND_US
-    statement = (
-        update(operation)
-        .where(operation.c.id.in_(due))
-        .values(worker=worker, epoch=operation.c.epoch + 1, lease_until_us=lease)
-        .returning(*COLUMNS)
-    )
-    return tx.structs(Operation, statement)
+    lease_us = tx.now_us + OPERATION_LEASE_S * SECOND_US
+    return tx.structs(Operation, _CLAIM[tx.is_postgresql], {"now": tx.now_us, "by": worker, "lease": lease_us})
 
 
 def operations_abandoned(tx: Tx, worker: str) -> int:
@@ -224,9 +229,7 @@ def operations_abandoned(tx: Tx, worker: str) -> int:
 
 def operation_next_due(tx: Tx) -> int | None:
     """When the next open operation is due."""
-    due: int | None = tx.value(
-        select(func.min(operation.c.next_at_us)).where(operation.c.state == literal("open", String))
-    )
+    due: int | None = tx.value(_NEXT_DUE)
     return due
 
 
@@ -281,13 +284,8 @@ def operation_event_add(tx: Tx, operation_id: str, step: str, result: str, host_
 
 def operations_wake(tx: Tx, resource_ids: Sequence[str]) -> None:
     """Make the open operations of these resources due now: something they wait for may have happened."""
-    statement = (
-        update(operation)
-        .where(operation.c.resource_id == bindparam("woken"), operation.c.state == literal("open", String))
-        .values(next_at_us=tx.now_us)
-    )
     if resource_ids:
-        tx.run(statement, [{"woken": resource_id} for resource_id in resource_ids])
+        tx.run(_WAKE, [{"woken": resource_id, "at_us": tx.now_us} for resource_id in resource_ids])
         tx.notify(OPERATIONS)
 
 

@@ -44,6 +44,9 @@ _NETWORK = {
 }
 
 
+_ALL = select(revision.c.name, revision.c.value)
+
+
 def revision_next(tx: Tx) -> int:
     """Return a number greater than any before, for the machine that is being changed; wakes the hosts."""
     tx.notify(HOSTS)
@@ -58,5 +61,5 @@ def revision_network(tx: Tx) -> None:
 
 def revision_now(tx: Tx) -> tuple[int, int]:
     """The newest number of all, and that of the last network change."""
-    values = dict(map(tuple, tx.all(select(revision.c.name, revision.c.value))))
+    values = dict(map(tuple, tx.all(_ALL)))
     return values.get("desired", 0), values.get("network", 0)

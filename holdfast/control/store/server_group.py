@@ -61,8 +61,3 @@ def server_group_members(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[tup
     for group_id, instance_id, host_id in tx.all(statement.order_by(columns.created_us)):
         members[group_id].append((instance_id, host_id))
     return members
-
-
-def server_group_of_member(tx: Tx, instance_id: str) -> str:
-    """The id of an instance's group; empty: none."""
-    return str(tx.value(select(instance.c.group_id).where(instance.c.id == instance_id)) or "")

@@ -28,8 +28,8 @@ _PACKAGES = (
     *("linux-image-cloud-amd64", "cloud-init", "openssh-server", "ifupdown", "isc-dhcp-client", "iproute2"),
     *("sudo", "netbase", "ca-certificates", "nfs-common", "e2fsprogs", "dbus", "libpam-systemd", "iputils-ping"),
 )
-_CLOUD_INIT = b"""# No locale is installed, so none is chosen (as text, or cloud-init's own schema complains); the host's own
-# name resolves, or sudo complains.
+_CLOUD_INIT = b"""# No locale is installed, so none is chosen (as text: cloud-init's schema wants that).
+# The host's own name resolves, or sudo complains.
 datasource_list: [ConfigDrive, NoCloud, OpenStack, Ec2, None]
 locale: "false"
 manage_etc_hosts: true

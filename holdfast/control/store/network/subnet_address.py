@@ -85,6 +85,7 @@ _KNOWN = select(subnet_address.c.address).where(
     subnet_address.c.subnet_id == bindparam("subnet_id"),
     subnet_address.c.address.in_(bindparam("candidates", expanding=True)),
 )
+_INSERT = insert(subnet_address)
 _ADVANCE = (
     update(subnet_pool)
     .where(subnet_pool.c.subnet_id == bindparam("of"), subnet_pool.c.position == bindparam("number"))
@@ -242,4 +243,4 @@ def _take_released(tx: Tx, subnet_ids: Sequence[str], port_id: str, position: in
 
 def _insert(tx: Tx, subnet_id: str, address: str, port_id: str, position: int, recycled: bool) -> None:
     row = {"subnet_id": subnet_id, "address": address, "port_id": port_id, "position": position}
-    tx.run(insert(subnet_address), {**row, "recycled": recycled, "released_us": None})
+    tx.run(_INSERT, {**row, "recycled": recycled, "released_us": None})

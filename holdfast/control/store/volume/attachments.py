@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from holdfast.control.store.database import Tx
 from holdfast.control.store.volume.tables import volume, volume_attachment
@@ -15,6 +15,13 @@ from holdfast.domain.volume import AttachedView, Attachment
 
 COLUMNS = [volume_attachment.c[name] for name in Attachment.__struct_fields__]
 _A = volume_attachment.c
+_OF_INSTANCES = select(*COLUMNS).where(_A.instance_id.in_(bindparam("ids", expanding=True))).order_by(_A.slot)
+_OF_MACHINES = (
+    select(_A.instance_id, _A.volume_id, _A.slot, volume.c.size_gib)
+    .join(volume, volume.c.id == _A.volume_id)
+    .where(_A.instance_id.in_(bindparam("ids", expanding=True)), _A.present)
+    .order_by(_A.slot)
+)
 
 
 def attachment_insert(tx: Tx, row: Attachment) -> None:
@@ -50,8 +57,7 @@ def attachments_of_instances(tx: Tx, instance_ids: Sequence[str]) -> list[Attach
     """In the order of their ports."""
     if not instance_ids:
         return []
-    statement = select(*COLUMNS).where(_A.instance_id.in_(instance_ids))
-    return tx.structs(Attachment, statement.order_by(_A.slot))
+    return tx.structs(Attachment, _OF_INSTANCES, {"ids": list(instance_ids)})
 
 
 def attachments_list(tx: Tx, project_id: str, volume_id: str = "", instance_id: str = "") -> list[Attachment]:
@@ -68,13 +74,8 @@ def machine_volumes(tx: Tx, instance_ids: Sequence[str]) -> dict[str, tuple[Atta
     """What each machine is to have, for its host."""
     if not instance_ids:
         return {}
-    statement = (
-        select(_A.instance_id, _A.volume_id, _A.slot, volume.c.size_gib)
-        .join(volume, volume.c.id == _A.volume_id)
-        .where(_A.instance_id.in_(instance_ids), _A.present)
-    )
     found: dict[str, tuple[AttachedVolume, ...]] = {}
-    for instance_id, *words in tx.all(statement.order_by(_A.slot)):
+    for instance_id, *words in tx.all(_OF_MACHINES, {"ids": list(instance_ids)}):
         found[instance_id] = (*found.get(instance_id, ()), AttachedVolume(*words))
     return found
 

@@ -12,6 +12,8 @@ from holdfast.domain.volume import VolumeObservation
 
 COLUMNS = [volume_observation.c[name] for name in VolumeObservation.__struct_fields__]
 _O = volume_observation.c
+_DELETE = delete(volume_observation).where(_O.volume_id == bindparam("gone"))
+_OF_HOST = select(*COLUMNS).where(_O.host_id == bindparam("host_id"))
 
 
 def file_observation(tx: Tx, file_id: str) -> VolumeObservation | None:
@@ -21,7 +23,7 @@ def file_observation(tx: Tx, file_id: str) -> VolumeObservation | None:
 
 def file_observations_of_host(tx: Tx, host_id: str) -> dict[str, VolumeObservation]:
     """The last word of a host on every file it keeps."""
-    rows = tx.structs(VolumeObservation, select(*COLUMNS).where(_O.host_id == host_id))
+    rows = tx.structs(VolumeObservation, _OF_HOST, {"host_id": host_id})
     return {row.volume_id: row for row in rows}
 
 
@@ -34,5 +36,4 @@ def file_observations_write(tx: Tx, rows: Sequence[VolumeObservation]) -> None:
 
 def file_observations_delete(tx: Tx, file_ids: Sequence[str]) -> None:
     """Forget what was said of files that are gone."""
-    statement = delete(volume_observation).where(_O.volume_id == bindparam("gone"))
-    tx.run(statement, [{"gone": file_id} for file_id in file_ids])
+    tx.run(_DELETE, [{"gone": file_id} for file_id in file_ids])
