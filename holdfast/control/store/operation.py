@@ -19,7 +19,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal,
+    literal_column,
     or_,
     select,
     text,
@@ -84,6 +84,8 @@ operation_event = Table(
     Column("detail", Text, nullable=False),
 )
 
+# as the partial indexes say it: SQLite would look at a bound value again each time
+OPEN = literal_column("'open'", String)
 COLUMNS = [operation.c[name] for name in Operation.__struct_fields__]
 _EVENT = [operation_event.c[name] for name in OperationEvent.__struct_fields__]
 _INSERT = insert(operation)
@@ -100,11 +102,11 @@ _EVENT_INSERT = insert(operation_event).values(
 _MINE = select(operation.c.id).where(
     operation.c.id == bindparam("id"),
     operation.c.epoch == bindparam("epoch"),
-    operation.c.state == literal("open", String),
+    operation.c.state == OPEN,
 )
 _DUE = (
     select(operation.c.id)
-    .where(operation.c.state == literal("open", String), operation.c.next_at_us <= bindparam("now"))
+    .where(operation.c.state == OPEN, operation.c.next_at_us <= bindparam("now"))
     .where(operation.c.lease_until_us <= bindparam("now"))
     .order_by(operation.c.next_at_us)
     .limit(OPERATIONS_PER_TICK)
@@ -116,15 +118,13 @@ _CLAIM = {  # by: is it PostgreSQL, where replicas claim side by side
     .returning(*COLUMNS)
     for kind in (False, True)
 }
-_NEXT_DUE = select(func.min(operation.c.next_at_us)).where(operation.c.state == literal("open", String))
+_NEXT_DUE = select(func.min(operation.c.next_at_us)).where(operation.c.state == OPEN)
 _WAKE = (
     update(operation)
-    .where(operation.c.resource_id == bindparam("woken"), operation.c.state == literal("open", String))
+    .where(operation.c.resource_id == bindparam("woken"), operation.c.state == OPEN)
     .values(next_at_us=bindparam("at_us"))
 )
-_OPEN_OF = select(*COLUMNS).where(
-    operation.c.resource_id == bindparam("resource_id"), operation.c.state == literal("open", String)
-)
+_OPEN_OF = select(*COLUMNS).where(operation.c.resource_id == bindparam("resource_id"), operation.c.state == OPEN)
 
 
 def operation_insert(
@@ -223,7 +223,7 @@ def operations_abandoned(tx: Tx, worker: str) -> int:
     Should that process live after all, the raised fencing number rejects whatever it still writes.
     """
     theirs = (operation.c.worker == worker, operation.c.lease_until_us > tx.now_us)
-    statement = update(operation).where(operation.c.state == literal("open", String), *theirs)
+    statement = update(operation).where(operation.c.state == OPEN, *theirs)
     return tx.run(statement.values(epoch=operation.c.epoch + 1, lease_until_us=0))
 
 
@@ -244,7 +244,7 @@ def operation_write(tx: Tx, claimed: Operation, **changes: Any) -> bool:
 def _write_of(names: tuple[str, ...]) -> Update:
     """One statement for each set of columns that are written together: building one costs more than running it."""
     mine = (operation.c.id == bindparam("of"), operation.c.epoch == bindparam("mine"))
-    statement = update(operation).where(*mine, operation.c.state == OperationState.OPEN)
+    statement = update(operation).where(*mine, operation.c.state == OPEN)
     return statement.values({name: bindparam(f"new_{name}") for name in names})
 
 

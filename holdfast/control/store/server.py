@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Text, and_, bindparam, func, literal, not_, or_, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, Text, and_, bindparam, func, not_, or_, select, tuple_, type_coerce
 
 from holdfast.base.errors import BadInput
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host
 from holdfast.control.store.instance import COLUMNS, instance, observation
-from holdfast.control.store.operation import operation
+from holdfast.control.store.operation import OPEN, operation
 from holdfast.control.store.server_address import addresses_of, groups_of
 from holdfast.control.store.volume.attachments import volumes_of_servers
 from holdfast.domain.desired import Power
@@ -29,7 +29,7 @@ _SELECT = (
     select(*COLUMNS, observation.c.phase, observation.c.reason, _O.kind, _O.step, host.c.name, host.c.reported_us)
     .select_from(instance)
     .outerjoin(observation, and_(observation.c.instance_id == _I.id, observation.c.host_id == _I.host_id))
-    .outerjoin(operation, and_(_O.resource_id == _I.id, _O.state == literal("open", operation.c.state.type)))
+    .outerjoin(operation, and_(_O.resource_id == _I.id, _O.state == OPEN))
     .outerjoin(host, host.c.id == _I.last_host_id)
 )
 _ONE = _SELECT.where(_I.id == bindparam("id"))

@@ -152,6 +152,8 @@ def upgrade() -> None:
         sa.Column("disk", sa.Integer(), nullable=False),
         sa.Column("flavor", sa.Text(), nullable=False),
         sa.Column("flavor_id", sa.String(), nullable=False),
+        sa.Column("vcpus", sa.Integer(), nullable=False),
+        sa.Column("memory_mib", sa.Integer(), nullable=False),
         sa.Column("old_flavor", sa.Text(), nullable=True),
         sa.Column("image_id", sa.String(), nullable=False),
         sa.Column("image", sa.Text(), nullable=False),
@@ -187,6 +189,13 @@ def upgrade() -> None:
             batch_op.f("ix_instance_project_id_created_us_id"), ["project_id", "created_us", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_instance_updated_us"), ["updated_us"], unique=False)
+        batch_op.create_index(
+            "ix_instance_usage",
+            ["project_id", "vcpus", "memory_mib"],
+            unique=False,
+            sqlite_where=sa.text("state != 'deleted'"),
+            postgresql_where=sa.text("state != 'deleted'"),
+        )
 
     op.create_table(
         "keypair",
