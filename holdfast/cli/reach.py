@@ -59,6 +59,8 @@ def console_run(options: Namespace, output: Output) -> int:
     if output.as_json and not options.follow:
         output.document({"id": server["id"], "console": text})
         return 0
+    if text and not options.follow and not text.endswith("\n"):
+        text += "\n"  # a prompt has no end of line
     _print(output, text)
     while options.follow:
         time.sleep(WATCH_S * 2)

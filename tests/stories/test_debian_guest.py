@@ -96,7 +96,7 @@ def test_in_a_cloud_the_real_cloud_init_is_content_with_our_metadata(tmp_path: P
 
         told = inside("cloud-init status --wait --long")
         assert "status: done" in told and "DataSourceOpenStack" in told
-        assert inside("sudo cat /root/marker /root/ran; hostname").split() == ["written", "ran", "deb"]
+        assert inside("sudo cat /root/marker; echo; sudo cat /root/ran; hostname").split() == ["written", "ran", "deb"]
         assert inside("ip -4 route show default").split()[2] == "10.72.0.1"
         assert inside("cloud-init query ds.meta_data.uuid").strip() in live.run("list", "--json")
         assert "WARNING" not in inside("sudo cat /var/log/cloud-init.log")
