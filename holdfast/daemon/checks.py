@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 from holdfast.base import config
@@ -35,6 +36,11 @@ def machine_check(settings: config.Settings) -> str:
         raise BadInput(f"accelerator is {settings.accelerator!r}, and must be auto, kvm or tcg", code="bad_setting")
     for cidr in (settings.private_cidr, settings.public_cidr):
         subnet_range_parse(cidr)
+    if settings.store.startswith("postgresql") and find_spec("psycopg") is None:
+        raise BadInput(
+            "the store is in PostgreSQL and its driver is not installed. Run: pip install 'holdfast[postgresql]'",
+            code="driver_missing",
+        )
     if settings.hypervisor == "simulated":
         return "simulated hypervisor: no guest will really run"
     if os.geteuid() != 0:

@@ -58,6 +58,8 @@ def destroy(options: argparse.Namespace) -> int:
         if left:
             raise Conflict(f"this is still here: {', '.join(left)}", code="remains")
         told.words = "no process, namespace, link, table or file of this cloud is left"
+    if settings.store:  # other replicas may use it
+        phases.say("The database is left as it is: drop it there before another cloud is made in it.")
     return 0
 
 

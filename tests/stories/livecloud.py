@@ -38,6 +38,7 @@ class LiveCloud:
     room: Path
     flags: tuple[str, ...]  # of `up`
     port: int = field(default_factory=free_port)
+    store: str = ""  # URL that a command is told in its environment; empty: none
 
     @property
     def state(self) -> Path:
@@ -52,6 +53,7 @@ class LiveCloud:
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HOLDFAST_", "OS_", "XDG_"))}
+        kept |= {"HOLDFAST_STORE": self.store} if self.store else {}
         return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self.home), "HOLDFAST_PACKAGES": str(package_cache())}
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:

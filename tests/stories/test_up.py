@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.config import Settings
+from holdfast.base.errors import BadInput
+from holdfast.daemon import checks
 from tests.stories.bareguest import until
 from tests.stories.livecloud import NOBODY, LiveCloud
 
@@ -237,6 +240,25 @@ def test_destroy_must_be_meant(simulated: LiveCloud) -> None:
     audited(simulated)
     simulated.run("destroy", "--yes")
     assert simulated.processes() == [] and not simulated.state.exists()
+
+
+def test_a_cloud_on_postgresql_keeps_its_store_and_leaves_the_database(simulated: LiveCloud, postgres_url: str) -> None:
+    simulated.store = postgres_url
+    assert "PostgreSQL" in simulated.up()
+    users = simulated.session("admin").get("/identity/v3/users")["users"]
+    simulated.run("down")
+    simulated.store = ""
+    simulated.run("up")
+    assert simulated.session("admin").get("/identity/v3/users")["users"] == users, "the same cloud, without being told"
+    assert not (simulated.state / "store.sqlite").exists()
+    audited(simulated)
+    assert "database is left as it is" in simulated.run("destroy", "--yes")
+
+
+def test_a_postgresql_without_its_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"pip install 'holdfast\[postgresql\]'"):
+        checks.machine_check(Settings(store="postgresql://x@y/z", hypervisor="simulated"))
 
 
 def test_a_prefix_that_the_kernel_cannot_carry_is_refused_before_anything_is_made(tmp_path: Path) -> None:
