@@ -436,8 +436,8 @@ def test_a_guest_on_a_full_filesystem_is_paused_with_a_reason_and_resumes_when_t
         assert driver.machines()[spec.instance_id].run == Run.RUNNING
     finally:
         end_all(state)
-        eventually(lambda: not processes_of(state))
-        subprocess.run(["umount", str(small)], check=True)
+        # a killed process has no command line before it has let go of its files
+        eventually(lambda: subprocess.run(["umount", str(small)], capture_output=True).returncode == 0)
 
 
 @pytest.mark.root
