@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from holdfast.base.errors import BadInput
@@ -45,8 +46,8 @@ def smoke_run(options: Namespace, output: Output) -> int:
     output.event("begin", api=api, loops=plan.loops, clients=plan.clients)
     output.line(f"holdfast smoke: {api}, {plan.clients} clients, {plan.loops} loops, no call is repeated")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way the guests are removed
-    loops = plan.clients * plan.loops
-    outcome = smoke.smoke_run(plan, make_side, inventory, lambda done: _tell(output, done, loops), threading.Event())
+    told: Counter[str] = Counter(asked=plan.clients * plan.loops)
+    outcome = smoke.smoke_run(plan, make_side, inventory, lambda result: _tell(output, result, told), threading.Event())
     if options.junit:
         _write_junit(options.junit, outcome, f"holdfast smoke {api}")
     _report(output, outcome)
@@ -94,8 +95,9 @@ def _openstack(options: Namespace) -> tuple[Callable[[str], Side], Inventory, st
     return side, lambda: openstack_inventory(cloud()), "OpenStack"
 
 
-def _tell(output: Output, results: Sequence[Result], loops: int) -> None:
-    result = results[-1]
+def _tell(output: Output, result: Result, told: Counter[str]) -> None:
+    told["ended"] += result.number == STEPS
+    told["failed"] += result.outcome == FAILED
     output.event(
         "step",
         client=result.client,
@@ -111,9 +113,7 @@ def _tell(output: Output, results: Sequence[Result], loops: int) -> None:
     if result.outcome == SKIPPED and result.words:
         output.line(f"  {where}: {result.words}")
     if result.outcome != FAILED:
-        ended = sum(each.number == STEPS for each in results)
-        failed = sum(each.outcome == FAILED for each in results)
-        output.progress(f"{ended} of {loops} loops, {failed} steps failed; {where}")
+        output.progress(f"{told['ended']} of {told['asked']} loops, {told['failed']} steps failed; {where}")
         return
     output.line(f"  failed  {where}  {result.took_s:.1f}s  {result.words}")
     for line in console_text(result.console).splitlines()[-CONSOLE_TAIL_LINES:]:

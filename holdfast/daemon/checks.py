@@ -38,7 +38,7 @@ def machine_check(settings: config.Settings) -> str:
         subnet_range_parse(cidr)
     if settings.store.startswith("postgresql") and find_spec("psycopg") is None:
         raise BadInput(
-            "the store is in PostgreSQL and its driver is not installed. Run: pip install 'holdfast[postgresql]'",
+            "the store is in PostgreSQL and its driver is not installed. Run: pip install 'psycopg[binary]'",
             code="driver_missing",
         )
     if settings.hypervisor == "simulated":

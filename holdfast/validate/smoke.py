@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,12 +47,12 @@ def smoke_run(
     plan: Plan,
     make_side: Callable[[str], Side],
     inventory: Inventory,
-    tell: Callable[[Sequence[Result]], None],
+    tell: Callable[[Result], None],
     stop: threading.Event,
 ) -> Outcome:
     """Run it to the end, or until `stop` is set, which an interrupt does.
 
-    `make_side(name)` is called once per loop, `tell` after each step, one at a time, with all that were.
+    `make_side(name)` is called once per loop, `tell` after each step, one at a time.
     """
     run = f"{PREFIX}{secrets.token_hex(4)}"
     before, began_s = inventory(), time.monotonic()
@@ -62,7 +62,7 @@ def smoke_run(
     def told(result: Result) -> None:
         with lock:
             results.append(result)
-            tell(results)
+            tell(result)
 
     def client(number: int) -> None:
         for loop in range(1, plan.loops + 1):

@@ -257,7 +257,7 @@ def test_a_cloud_on_postgresql_keeps_its_store_and_leaves_the_database(simulated
 
 def test_a_postgresql_without_its_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_spec", lambda name: None)
-    with pytest.raises(BadInput, match=r"pip install 'holdfast\[postgresql\]'"):
+    with pytest.raises(BadInput, match=r"pip install 'psycopg\[binary\]'"):
         checks.machine_check(Settings(store="postgresql://x@y/z", hypervisor="simulated"))
 
 
