@@ -37,7 +37,6 @@ from holdfast.control.signals import Signals
 
 log = logs.get(__name__)
 T = TypeVar("T")
-SQLITE_OLDEST = (3, 37, 0)  # STRICT tables, RETURNING, UPSERT
 
 
 class Tx:

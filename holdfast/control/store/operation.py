@@ -176,10 +176,6 @@ def operation_open_of(tx: Tx, resource_id: str) -> Operation | None:
     return tx.struct(Operation, _OPEN_OF, {"resource_id": resource_id})
 
 
-def operation_fetch(tx: Tx, operation_id: str) -> Operation | None:
-    return tx.struct(Operation, select(*COLUMNS).where(operation.c.id == operation_id))
-
-
 def operations_of(
     tx: Tx,
     resource_id: str,

@@ -15,8 +15,6 @@ from pathlib import Path
 from holdfast.base.errors import HoldfastError, NoCapacity, Unavailable
 from holdfast.base.run import CommandFailed
 
-BLOCK_BYTES = 1 << 20
-
 
 def sync(path: Path) -> None:
     """Make a file's bytes, or a directory's names, survive a power cut."""

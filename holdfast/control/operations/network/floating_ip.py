@@ -17,7 +17,6 @@ from holdfast.control.store.network.floating_ip import (
     floating_ip_fetch,
     floating_ip_of_fixed,
     floating_ip_of_key,
-    floating_ips_of_ports,
 )
 from holdfast.control.store.network.network import NETWORKS, network, network_fetch
 from holdfast.control.store.network.port import port_fetch
@@ -238,9 +237,3 @@ def _fixed_free_check(tx: Tx, floating_id: str, address: str, port_id: str, fixe
             f"as that fixed IP already has a floating IP on external network {network_id}."
         )
         raise Conflict(message, code="FloatingIPPortAlreadyAssociated")
-
-
-def floating_addresses_of(tx: Tx, ports: list[Port]) -> dict[tuple[str, str], str]:
-    """The public address of each (port, fixed address) that has one."""
-    found = floating_ips_of_ports(tx, [port.id for port in ports])
-    return {(floating.port_id, floating.fixed): floating.address for floating in found}

@@ -22,7 +22,6 @@ from holdfast.control.store.network.security_group import (
     RULES,
     SECURITY_GROUPS,
     group_in_use,
-    rule_fetch,
     rule_same,
     rules_naming,
     rules_of_groups,
@@ -122,11 +121,6 @@ def security_group_rule_delete(tx: Tx, rule: SecurityGroupRule) -> None:
     object_delete(tx, RULES, rule.id)
     object_update(tx, SECURITY_GROUPS, rule.group_id)
     revision_network(tx)
-
-
-def rule_refetch(tx: Tx, rule: SecurityGroupRule) -> SecurityGroupRule:
-    """The rule as it is stored now."""
-    return rule_fetch(tx, rule.id) or rule
 
 
 def _rule_insert(tx: Tx, project_id: str, wanted: RuleWanted) -> SecurityGroupRule:

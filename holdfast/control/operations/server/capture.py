@@ -79,11 +79,6 @@ def server_capture_begin(
     return image.id
 
 
-def host_captures_image(tx: Tx, host_id: str, image_id: str) -> bool:
-    """Whether an instance of this host is being captured into this image."""
-    return instance_capturing(tx, host_id, image_id) is not None
-
-
 def capture_failed(tx: Tx, host_id: str, image_id: str, reason: str) -> None:
     """Take a host's word that it cannot send the disk: the act ends with that reason."""
     row = instance_capturing(tx, host_id, image_id)

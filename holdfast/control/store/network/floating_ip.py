@@ -119,9 +119,3 @@ def floating_ip_of_key(tx: Tx, project_id: str, request_key: str) -> FloatingIp 
     where = (floating_ip.c.project_id == project_id, floating_ip.c.request_key == request_key)
     rows = object_where(tx, FLOATING_IPS, *where)
     return rows[0] if rows else None
-
-
-def floating_ip_of_address(tx: Tx, project_id: str, address: str) -> FloatingIp | None:
-    """The project's floating address with this text, or None: how EC2 and compute name one."""
-    rows = object_where(tx, FLOATING_IPS, floating_ip.c.project_id == project_id, floating_ip.c.address == address)
-    return rows[0] if rows else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 from sqlalchemy import Boolean, Column, ColumnElement, Integer, String, Table, UniqueConstraint, or_, select
 
@@ -68,11 +67,6 @@ def network_fetch(tx: Tx, network_id: str) -> Network | None:
 def network_visible(project_id: str) -> ColumnElement[bool]:
     """What a project may see: its own, what is shared, and the ways out."""
     return or_(network.c.project_id == project_id, network.c.shared, network.c.external)
-
-
-def network_names(tx: Tx, network_ids: Sequence[str]) -> dict[str, str]:
-    """The name of each."""
-    return dict(map(tuple, tx.all(select(network.c.id, network.c.name).where(network.c.id.in_(network_ids)))))
 
 
 def vni_free(tx: Tx, network_id: str) -> int:

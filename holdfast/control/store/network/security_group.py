@@ -142,12 +142,6 @@ def security_groups_fetch(tx: Tx, group_ids: Sequence[str]) -> list[SecurityGrou
     return object_where(tx, SECURITY_GROUPS, security_group.c.id.in_(group_ids)) if group_ids else []
 
 
-def rule_fetch(tx: Tx, rule_id: str) -> SecurityGroupRule | None:
-    """The rule, or None."""
-    found: SecurityGroupRule | None = object_fetch(tx, RULES, rule_id)
-    return found
-
-
 def rules_of_groups(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[SecurityGroupRule]]:
     """The rules of each group, in one query."""
     found: dict[str, list[SecurityGroupRule]] = {}

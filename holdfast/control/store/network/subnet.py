@@ -99,11 +99,6 @@ def subnets_fetch(tx: Tx, subnet_ids: Sequence[str]) -> dict[str, Subnet]:
     return {row.id: row for row in objects_in(tx, SUBNETS, subnet.c.id, subnet_ids)}
 
 
-def network_of(tx: Tx, subnet_id: str) -> str:
-    """The network of a subnet; empty when there is none."""
-    return tx.value(select(subnet.c.network_id).where(subnet.c.id == subnet_id)) or ""
-
-
 NETWORKS_WITH_SUBNETS = Listable(
     NETWORKS.kind,
     NETWORKS.table,
