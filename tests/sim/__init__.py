@@ -1,0 +1,1 @@
+"""The simulation: the real control plane, agents and keepers in one thread, on one clock, with seeded dice."""

@@ -1,0 +1,58 @@
+"""`python -m tests.sim`: many seeds and what they went through, or one seed with its whole story."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+
+from tests.sim.clockwork import Violation
+from tests.sim.cluster import run_seed
+from tests.sim.stores import forget_ground
+
+
+def main() -> int:
+    """0 when nothing that must never be was seen."""
+    parser = argparse.ArgumentParser(prog="make sim")
+    parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--seed", type=int, help="replay this one, and tell everything")
+    options = parser.parse_args()
+    try:
+        return replay(options.seed) if options.seed is not None else many(options.first, options.seeds)
+    finally:
+        forget_ground()
+
+
+def replay(seed: int) -> int:
+    try:
+        counts, story = run_seed(seed, lambda line: print(line))
+    except Violation as err:
+        print(f"VIOLATION {err}".split("\n", 1)[0])
+        return 1
+    print(dict(counts), story)
+    return 0
+
+
+def many(first: int, count: int) -> int:
+    total: Counter[str] = Counter()
+    bad, began = [], time.process_time()
+    for seed in range(first, first + count):
+        try:
+            counts, _ = run_seed(seed)
+            total += counts
+        except Violation as err:
+            bad.append(seed)
+            print(f"VIOLATION {err}\n", flush=True)
+    for what, number in sorted(total.items()):
+        print(f"{number:8d} {what}")
+    print(f"{count} seeds, {len(bad)} violations {bad[:20]}, {time.process_time() - began:.1f} s of a core")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":  # sets are walked in the same order by each run of a seed
+        os.execve(sys.executable, [sys.executable, "-m", "tests.sim", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""One seed: a cluster, users, faults for a while; then everything is healed, and it must come to rest as it should."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Callable
+
+from holdfast.control.store.host import host_insert
+from holdfast.debug.audit import store_audit
+from holdfast.domain.observed import Capabilities
+from tests.sim.clockwork import Loop, Violation
+from tests.sim.faults import FAULTS
+from tests.sim.hosts import TOKEN, SimHost
+from tests.sim.replicas import Replica
+from tests.sim.rest import Rest
+from tests.sim.rules import World
+from tests.sim.standins import stood_in
+from tests.sim.stores import ground
+from tests.sim.users import Users
+from tests.sim.wire import Weather, Wire
+
+CHAOS_S = 90.0
+CONVERGE_S = 360.0
+"""Every accepted request ends within 300 s of the healing (OPERATION_DEADLINE_S), and then a sweep and a report."""
+GONE_S = 120.0
+
+
+class Cluster:
+    """Everything of one seed."""
+
+    def __init__(self, loop: Loop) -> None:
+        import hashlib
+
+        self.loop, dice = loop, loop.dice
+        self.counts: Counter[str] = Counter()
+        self.ground = ground()
+        self.ground.restore()
+        self.replicas = [Replica(self.ground, number) for number in range(dice.choice((1, 2, 2, 3)))]
+        self.wire = Wire(self.replicas, self.seen)
+        self.world = World(self.ground.raw, locks=dice.random() < 0.5, seen=self.seen)
+        count = dice.choice((2, 3, 3, 4))
+        capabilities = Capabilities(8, 512 + 128 * 5, 500, "simulated", "", "simulated", "1", "h", "127.0.0.1")
+        self.hosts = [
+            SimHost(self.ground.home / f"h{n}", n, self.wire, capabilities, self.world.moved, self.world.locked)
+            for n in range(1, count + 1)
+        ]
+        digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+        store = self.ground.stores[0]
+        for host in self.hosts:
+            store.write(lambda tx, h=host: host_insert(tx, h.host_id, h.name, "nova", digest))  # type: ignore[misc]
+            host.restarts_in_s = lambda: dice.uniform(0.5, 5)
+            host.start_s = lambda: dice.choice((0.0, 0.1, 2.0))
+            host.has_watchdog = dice.random() < 0.5
+        for replica in self.replicas:
+            replica.restarts_in_s = lambda: dice.choice((0.5, 2, 20))
+        self.users = Users(self.wire, self.ground)
+
+    def seen(self, what: str) -> None:
+        """Count a kind of event: a run in which one never happened proves nothing about it."""
+        self.counts[what] += 1
+
+    def live(self) -> None:
+        """Chaos, then healing, then rest."""
+        loop, dice = self.loop, self.loop.dice
+        loop.after_each = self.after_each
+        for replica in self.replicas:
+            replica.start()
+        for host in self.hosts:
+            host.boot()
+        loop.run(5)
+        self.users.live(loop.seconds + CHAOS_S, dice.choice((2.0, 5.0, 10.0)))
+        self.chaos()
+        self.heal()
+        rest = Rest(self)
+        if not loop.run(CONVERGE_S, until=rest.reached):
+            raise Violation(f"I2 it did not come to rest within {CONVERGE_S:.0f} s of the healing: {rest.missing()}")
+        loop.note("at rest")
+        rest.clear_away()
+        if not loop.run(GONE_S, until=rest.empty):
+            raise Violation(f"I8 something is left after everything was deleted: {rest.left()}")
+        self.counts["requests accepted"] += self.users.accepted
+        self.counts["creates repeated after a lost answer"] += self.users.repeated
+
+    def chaos(self) -> None:
+        """Faults at random instants, of some kinds per seed: which, and how many, is the seed's own."""
+        loop, dice = self.loop, self.loop.dice
+        kinds = dice.sample(sorted(FAULTS), dice.randint(2, 6))
+        loop.note(f"kinds of faults: {kinds}")
+        for _ in range(dice.randint(3, 14)):
+            kind = dice.choice(kinds)
+            loop.at(dice.uniform(2, CHAOS_S), lambda kind=kind: self.fault(kind))  # type: ignore[misc]
+        loop.run(CHAOS_S)
+
+    def fault(self, kind: str) -> None:
+        if self.healed:
+            return
+        self.loop.note(f"FAULT {kind}")
+        self.seen(f"fault {kind}")
+        FAULTS[kind](self)
+
+    healed = False
+
+    def heal(self) -> None:
+        """Everything that is broken is whole again."""
+        self.healed = True
+        self.loop.note("HEAL")
+        self.wire.cuts.clear()
+        self.wire.weather = Weather()
+        for replica in self.replicas:
+            replica.store.sound()
+            replica.restarts_in_s = lambda: 1.0
+            if replica.process is not None:
+                replica.process.thaw()
+            else:
+                replica.start()
+        for host in self.hosts:
+            host.thaw()
+            host.boot()
+            host.restarts_in_s = lambda: 1.0
+            for process in (host.keeper, host.agent):
+                if process is not None:
+                    process.thaw()
+
+    def after_each(self) -> None:
+        for host in self.hosts:
+            if host.watchdog_bites():
+                self.seen("watchdog reset a host")
+                host.power_off("its watchdog was not touched")
+                self.loop.at(5, host.boot)
+        self.world.check()
+
+    def audit(self) -> list[str]:
+        """What the product's own audit says; it is a subject of the test as well."""
+        images = self.ground.home / "images"
+        found = self.ground.stores[0].read(lambda tx: store_audit(tx, images))
+        return [f"{f.code} {f.object}: {f.words}" for f in found if f.code != "image-without-file"]
+
+    def end(self) -> None:
+        """Kill everything that runs."""
+        self.users.process.kill()
+        for host in self.hosts:
+            host.power_off("the seed is over")
+        for replica in self.replicas:
+            if replica.process is not None:
+                replica.process.kill()
+                replica.application.close()
+
+
+def run_seed(seed: int, tell: Callable[[str], None] | None = None) -> tuple[Counter[str], str]:
+    """Run one seed; returns what happened in it and a digest of its story. Raises Violation with all that it knows."""
+    loop = Loop(seed, tell)
+    collected = gc.isenabled()
+    gc.disable()
+    with stood_in(loop, tell):
+        cluster = Cluster(loop)
+        try:
+            cluster.live()
+        except Violation as err:
+            story = "\n".join(loop.last)
+            raise Violation(
+                f"{err}\nseed {seed}, at {loop.seconds:.3f} s\n{story}\nreplay: make sim SEED={seed}"
+            ) from err
+        finally:
+            loop.after_each = lambda: None
+            cluster.end()
+            if collected:
+                gc.enable()
+    return cluster.counts, loop.story()

@@ -1,0 +1,126 @@
+"""What goes wrong: each fault is one function, chosen by dice, and ends by itself or when everything is healed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from holdfast.host.hypervisor.driver import Reason, Run
+from tests.sim.clockwork import loop
+from tests.sim.wire import Cut
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+
+
+def replica_killed(c: Cluster) -> None:
+    loop().dice.choice(c.replicas).crash()
+
+
+def replica_killed_inside(c: Cluster) -> None:
+    """Before one of its next statements: in the middle of a transaction, of an act or of a request."""
+    replica = loop().dice.choice(c.replicas)
+    replica.store.statements_left = loop().dice.randint(1, 60)
+    replica.died_inside = True
+
+
+def replica_killed_after_commit(c: Cluster) -> None:
+    loop().dice.choice(c.replicas).store.dies_after_commit = True
+
+
+def replica_frozen(c: Cluster) -> None:
+    replica = loop().dice.choice(c.replicas)
+    if (process := replica.process) is not None:
+        process.freeze()
+        loop().note(f"{replica.name} freezes")
+        loop().at(loop().dice.uniform(1, 60), process.thaw)
+
+
+def store_slow(c: Cluster) -> None:
+    replica = loop().dice.choice(c.replicas)
+    worst_s = loop().dice.choice((0.1, 1, 20))
+    replica.store.pause_s = lambda: loop().dice.random() * worst_s
+    loop().at(loop().dice.uniform(5, 30), replica.store.sound)
+
+
+def store_fails(c: Cluster) -> None:
+    replica = loop().dice.choice(c.replicas)
+    replica.store.fails = True
+    loop().at(loop().dice.uniform(1, 10), replica.store.sound)
+
+
+def agent_killed(c: Cluster) -> None:
+    loop().dice.choice(c.hosts).agent_kill()
+
+
+def agent_frozen(c: Cluster) -> None:
+    host = loop().dice.choice(c.hosts)
+    if (process := host.agent) is not None:
+        process.freeze()
+        loop().note(f"agent of {host.name} freezes")
+        loop().at(loop().dice.uniform(1, 90), lambda: host.frozen or process.thaw())
+
+
+def keeper_killed(c: Cluster) -> None:
+    loop().dice.choice(c.hosts).keeper_kill()
+
+
+def machine_killed(c: Cluster) -> None:
+    """A guest's process dies, or the guest turns itself off."""
+    host = loop().dice.choice(c.hosts)
+    running = sorted(i for i, seen in host.machines.machines().items() if seen.run != Run.STOPPED)
+    if running and host.up and not host.frozen:
+        reason = loop().dice.choice((Reason.KILLED, Reason.KILLED, Reason.GUEST_SHUTDOWN))
+        host.machines._change(loop().dice.choice(running), Run.STOPPED, reason)
+
+
+def host_lost(c: Cluster) -> None:
+    """Power off; it comes back with the same disk, as another boot."""
+    host = loop().dice.choice(c.hosts)
+    host.power_off("power lost")
+    loop().at(loop().dice.choice((3, 30, 60, 120)), host.boot)
+
+
+def host_frozen(c: Cluster) -> None:
+    host = loop().dice.choice(c.hosts)
+    host.freeze()
+    loop().at(loop().dice.choice((2, 20, 45, 90)), host.thaw)
+
+
+def link_cut(c: Cluster) -> None:
+    """The control link of one host, in one direction or in both, of its agent, its keeper, or both."""
+    dice = loop().dice
+    host = dice.choice(c.hosts)
+    parts = dice.choice(({"agent", "keeper"}, {"agent", "keeper"}, {"agent"}, {"keeper"}))
+    there, back = dice.choice(((True, True), (True, False), (False, True)))
+    c.wire.cuts[host.name] = Cut(parts if there else set(), parts if back else set())
+    loop().note(f"link of {host.name} is cut for {sorted(parts)}, there {there}, back {back}")
+    loop().at(dice.choice((5, 30, 60, 120)), lambda: c.wire.cuts.pop(host.name, None))
+
+
+def weather_bad(c: Cluster) -> None:
+    dice = loop().dice
+    w = c.wire.weather
+    w.late, w.lost, w.doubled = dice.choice(((0.2, 0, 0), (0, 0.2, 0), (0, 0, 0.5), (0.1, 0.1, 0.2)))
+    w.late_s = dice.choice((2.0, 40.0))
+
+    def clear() -> None:
+        w.late = w.lost = w.doubled = 0.0
+
+    loop().at(dice.uniform(5, 40), clear)
+
+
+def start_fails(c: Cluster) -> None:
+    """The next start on a host fails, for a reason that may pass, or for one that does not."""
+    from holdfast.base.errors import Conflict, Unavailable
+    from holdfast.host.hypervisor.simulated import queue_failure
+
+    dice = loop().dice
+    queue_failure(dice.choice(c.hosts).home, "start", dice.choice((Unavailable("no memory"), Conflict("bad image"))))
+
+
+FAULTS: dict[str, Callable[[Cluster], None]] = {
+    name: fault
+    for name, fault in list(globals().items())
+    if callable(fault) and getattr(fault, "__module__", "") == __name__ and name.islower()
+}

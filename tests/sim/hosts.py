@@ -1,0 +1,274 @@
+"""A compute host: its disk, its machines, its agent and its keeper, which are the product's own.
+
+Machines are those of the product's simulated hypervisor, one small file each; the host knows which of them run, and
+tells the world at once. A host that loses power loses them all; what is on its disk stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.base.errors import Conflict, Unavailable
+from holdfast.base.limits import KEEPER_REQUEST_S
+from holdfast.domain.observed import Capabilities
+from holdfast.host.agent import link as links
+from holdfast.host.agent.agent import Agent, Parts
+from holdfast.host.agent.desk import Desk
+from holdfast.host.agent.reached import ReachedFiles
+from holdfast.host.agent.simulated import SimulatedDisks, SimulatedNetwork, blank_image
+from holdfast.host.hypervisor.driver import MachineSpec, Reason, Run
+from holdfast.host.hypervisor.simulated import Knobs, Simulated, set_knobs
+from holdfast.host.keeper import keep as keeping
+from holdfast.host.keeper import renewal
+from holdfast.host.keeper.watchdog import Watchdog
+from holdfast.host.volumes.files import VolumeFiles
+from tests.sim.clockwork import Process, current, loop
+from tests.sim.wire import Wire
+
+TOKEN = "token"
+"""The one that every host shows; its digest is in the store."""
+
+
+class Machines(Simulated):
+    """The simulated hypervisor, whose every change the world sees at once."""
+
+    def __init__(self, host: SimHost) -> None:
+        self.host = host
+        super().__init__(host.home)
+
+    def start(self, spec: MachineSpec) -> None:
+        self.host.lock_check(spec.instance_id)
+        super().start(spec)
+
+    def _write(self, instance_id: str, machine: Any) -> None:
+        runs = machine.run != Run.STOPPED
+        if runs:
+            self.host.lock_check(instance_id)
+        super()._write(instance_id, machine)
+        self.host.moved(self.host, instance_id, runs)
+
+
+class SimWatchdog(Watchdog):
+    """A watchdog that resets its host when it was armed and is not touched."""
+
+    def __init__(self, host: SimHost) -> None:
+        self.host = host
+        path = host.home / "watchdog"
+        path.touch()
+        super().__init__(path if host.has_watchdog else None)
+
+    def _touch(self) -> None:
+        super()._touch()
+        self.host.armed_until_s = loop().seconds + WATCHDOG_S if self._handle is not None else 0.0
+
+    def keep(self, armed: bool, healthy: bool) -> None:
+        super().keep(armed, healthy)
+        if not armed:
+            self.host.armed_until_s = 0.0
+
+
+class SimConnection:
+    """What http.client gives the product's own Link."""
+
+    def __init__(self, host: SimHost) -> None:
+        self.host = host
+
+    def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> None:
+        self.asked = (method, path, body or b"", headers)
+
+    def getresponse(self) -> Any:
+        patience_s = links.DESIRED_POLL_S + links._ANSWER_S
+        try:
+            answer = self.host.wire.call(self.host.name, "agent", *self.asked, patience_s)
+        except Unavailable as err:
+            raise TimeoutError(err.message) from err
+        return _Response(answer.status, answer.body)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _Response(msgspec.Struct):
+    status: int
+    body: bytes
+
+    def read(self) -> bytes:
+        return self.body
+
+
+class SimLink(links.Link):
+    """The product's link, over the wire of the simulation."""
+
+    host: SimHost
+
+    def _connected(self) -> Any:
+        self._token = self._token_file.read_text()
+        return SimConnection(self.host)
+
+
+class SimHost:
+    """One host. `moved` tells the world that a machine began or ended; `locked` says who else holds a disk."""
+
+    def __init__(
+        self,
+        home: Path,
+        number: int,
+        wire: Wire,
+        capabilities: Capabilities,
+        moved: Callable[[SimHost, str, bool], None],
+        locked: Callable[[SimHost, str], str],
+    ) -> None:
+        self.home, self.number, self.name, self.wire = home, number, f"h{number}", wire
+        self.host_id = f"22222222-2222-4222-8222-{number:012d}"
+        self.capabilities, self.moved, self.locked = capabilities, moved, locked
+        self.agent: Process | None = None
+        self.keeper: Process | None = None
+        self.up = self.frozen = False
+        self.boots, self.booted_us, self.armed_until_s, self.thawing_until_s = 0, 0, 0.0, 0.0
+        self.has_watchdog = True
+        self.restarts_in_s: Callable[[], float] = lambda: 1.0
+        self.start_s: Callable[[], float] = lambda: 0.0
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        (home / "token").write_text(TOKEN)
+        self.machines = Machines(self)
+
+    # the host itself
+
+    @property
+    def boot_id(self) -> str:
+        return f"{self.name}-boot-{self.boots}"
+
+    def boot_time_s(self) -> float:
+        """CLOCK_BOOTTIME: it goes on while the host is frozen."""
+        return (loop().now_us - self.booted_us) / 1_000_000 + 10
+
+    def boot(self) -> None:
+        if self.up:
+            return
+        self.up, self.frozen = True, False
+        self.boots += 1
+        self.booted_us, self.armed_until_s = loop().now_us, 0.0
+        loop().note(f"{self.name} boots, {self.boots}")
+        self.keeper_start()
+        self.agent_start()
+
+    def power_off(self, why: str) -> None:
+        """Everything that runs here ends; what is on the disk stays."""
+        if not self.up:
+            return
+        loop().note(f"{self.name} is off: {why}")
+        self.up, self.frozen = False, False
+        for process in (self.agent, self.keeper):
+            if process is not None:
+                process.kill()
+        self.agent = self.keeper = None
+        self.end_machines(Reason.HOST_RESTART)
+
+    def end_machines(self, reason: Reason) -> int:
+        """Every machine of this host ends; how many there were."""
+        ended = [i for i, seen in self.machines.machines().items() if seen.run != Run.STOPPED]
+        for instance_id in ended:
+            self.machines._change(instance_id, Run.STOPPED, reason)
+            loop().note(f"{self.name} ended {instance_id[:8]}: {reason}")
+        return len(ended)
+
+    def freeze(self) -> None:
+        """Nothing here runs on, guests included, until it is thawed; the boot clock goes on."""
+        if self.up and not self.frozen:
+            self.frozen = True
+            loop().note(f"{self.name} freezes")
+            for process in (self.agent, self.keeper):
+                if process is not None:
+                    process.freeze()
+
+    def thaw(self) -> None:
+        if self.up and self.frozen:
+            self.frozen = False
+            loop().note(f"{self.name} thaws")
+            for process in (self.keeper, self.agent):
+                if process is not None:
+                    process.thaw()
+
+    def watchdog_bites(self) -> bool:
+        return self.up and not self.frozen and 0 < self.armed_until_s < loop().seconds
+
+    def lock_check(self, instance_id: str) -> None:
+        if other := self.locked(self, instance_id):
+            raise Unavailable(f'Failed to get "write" lock: {other} holds the disk', code="disk_locked")
+
+    # its processes
+
+    def agent_start(self) -> None:
+        if not self.up or (self.agent is not None and self.agent.alive):
+            return
+        set_knobs(self.home, Knobs(start_s=self.start_s(), stop_s=self.start_s()))
+        self.agent = Process(f"agent of {self.name}", self)
+        self.agent.spawn(self._agent, "agent")
+        loop().note(f"agent of {self.name} starts")
+
+    def agent_kill(self) -> None:
+        if self.agent is not None:
+            self.agent.kill()
+            loop().at(self.restarts_in_s(), self.agent_start)
+            loop().note(f"agent of {self.name} was killed")
+
+    def _agent(self) -> None:
+        Agent(self._link, self._parts()).run()
+
+    def _link(self) -> SimLink:
+        link = SimLink("http://cloud:80", self.host_id, self.home / "token")
+        link.host = self
+        return link
+
+    def _parts(self) -> Parts:
+        files = VolumeFiles(self.home / "volumes", blank_image)
+        reached = ReachedFiles(self.home / "reached")
+        return Parts(
+            Desk(self.host_id), self.machines, SimulatedNetwork(), SimulatedDisks(), reached, self.capabilities, files
+        )
+
+    def keeper_start(self) -> None:
+        if not self.up or (self.keeper is not None and self.keeper.alive):
+            return
+        self.keeper = Process(f"keeper of {self.name}", self)
+        self.keeper.spawn(self._keeper, "keeper")
+
+    def keeper_kill(self) -> None:
+        if self.keeper is not None:
+            self.keeper.kill()
+            loop().at(self.restarts_in_s(), self.keeper_start)
+            loop().note(f"keeper of {self.name} was killed")
+
+    def _keeper(self) -> None:
+        endpoint = renewal.parse_endpoint("http://cloud:80")
+        keeping.keep(
+            self.home,
+            lambda body: renewal.lease_request(endpoint, self.host_id, self.home / "token", body),
+            SimWatchdog(self),
+        )
+
+    def exchange(self, request: bytes) -> bytes:
+        """The keeper's one request, in its own words."""
+        head, _, body = request.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        method, path, _ = first.split(" ")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        answer = self.wire.call(self.name, "keeper", method, path, body, headers, KEEPER_REQUEST_S)
+        return b"HTTP/1.0 %d \r\n\r\n" % answer.status + answer.body
+
+
+WATCHDOG_S = 10.0
+"""How long an armed watchdog waits for a touch."""
+
+
+def here() -> SimHost:
+    """The host of the process that runs now."""
+    thread = current()
+    assert thread is not None and isinstance(thread.process.owner, SimHost)
+    return thread.process.owner

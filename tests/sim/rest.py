@@ -1,0 +1,112 @@
+"""What rest is after the healing, and emptiness after everything was deleted: read from hosts' disks and raw rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.base.ids import is_id
+from tests.sim.clockwork import SECOND_US
+
+if TYPE_CHECKING:
+    from tests.sim.cluster import Cluster
+
+LOOK_S = 2.0
+
+
+class Rest:
+    """Looks now and then, not after each event: it reads everything."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.c = cluster
+        self._next_us = 0
+        self._deleting: set[str] = set()
+
+    def _due(self) -> bool:
+        if self.c.loop.now_us < self._next_us:
+            return False
+        self._next_us = self.c.loop.now_us + int(LOOK_S * SECOND_US)
+        return True
+
+    def reached(self) -> bool:
+        return self._due() and not self.missing()
+
+    def missing(self) -> list[str]:
+        """What is not yet as it should be."""
+        rows = self.c.world.rows
+        found = [f"{kind} of {of} is open at {step}: {why}" for kind, of, step, why in rows(_OPEN)]
+        if found:
+            return found
+        wanted = {}
+        for instance_id, state, power, host_id in rows(_INSTANCES):
+            runs = self._names(str(instance_id))
+            host = next((h.name for h in self.c.hosts if h.host_id == host_id), "")
+            if state == "deleted":
+                wanted[instance_id] = []
+            elif state == "ready":
+                wanted[instance_id] = [] if power == "stopped" else [host]
+            elif not set(runs) <= {host}:
+                found.append(f"{instance_id} is {state} on {host or 'no host'} and runs on {runs}")
+        found += [
+            f"{instance_id} should run on {hosts}, runs on {self._names(str(instance_id))}"
+            for instance_id, hosts in wanted.items()
+            if self._names(str(instance_id)) != hosts
+        ]
+        known = {instance_id for instance_id, *_ in rows(_INSTANCES)}
+        found += [f"{i} runs and nobody knows it" for i, hosts in self.c.world.running.items() if hosts and i not in known]
+        return found or self.c.audit()
+
+    def _names(self, instance_id: str) -> list[str]:
+        return sorted(host.name for host in self.c.world.running.get(instance_id, ()))
+
+    # emptiness
+
+    def clear_away(self) -> None:
+        """Everybody deletes everything; sometimes twice."""
+        self.mirror_is_true()
+        users = self.c.users
+        servers = [str(i) for i, state, *_ in self.c.world.rows(_INSTANCES) if state != "deleted"]
+        volumes = [str(i) for (i,) in self.c.world.rows("SELECT id FROM volume")]
+
+        def go() -> None:
+            for server_id in servers:
+                users.call("DELETE", f"/compute/v2.1/servers/{server_id}")
+            while self.c.world.rows("SELECT 1 FROM instance WHERE state != 'deleted'"):
+                self.c.loop.sleep(1)
+            for volume_id in volumes:
+                users.call("DELETE", f"/volume/v3/volumes/{volume_id}")
+
+        users.process.spawn(go, "clears away")
+
+    def empty(self) -> bool:
+        return self._due() and not self.left()
+
+    def left(self) -> list[str]:
+        """Everything that should not be there any more."""
+        rows = self.c.world.rows
+        found = [f"{what} {of}" for what, of in rows(_LEFT)]
+        for host in self.c.hosts:
+            for room in ("machines", "reached", "volumes"):
+                names = [p.name for p in (host.home / room).iterdir() if is_id(p.name.removesuffix(".raw"))]
+                found += [f"{room} of {host.name}: {name}" for name in names]
+        return found or self.c.audit()
+
+    def mirror_is_true(self) -> None:
+        """What the world was told equals what is on the hosts' disks."""
+        for host in self.c.hosts:
+            files = {i for i, seen in host.machines.machines().items() if seen.run != "stopped"}
+            told = {i for i, hosts in self.c.world.running.items() if host in hosts}
+            assert files == told, f"{host.name} runs {files}, the world was told {told}"
+
+
+_OPEN = "SELECT kind, resource_id, step, waiting_for FROM operation WHERE state = 'open'"
+_INSTANCES = "SELECT id, state, power, host_id FROM instance ORDER BY id"
+_LEFT = """
+    SELECT 'instance', id FROM instance WHERE state != 'deleted'
+    UNION ALL SELECT 'observation', instance_id FROM observation
+    UNION ALL SELECT 'allocation', instance_id FROM allocation
+    UNION ALL SELECT 'port', id FROM port WHERE instance_id != ''
+    UNION ALL SELECT 'address', address FROM subnet_address a JOIN port p ON p.id = a.port_id WHERE p.instance_id != ''
+    UNION ALL SELECT 'volume', id FROM volume
+    UNION ALL SELECT 'attachment', id FROM volume_attachment
+    UNION ALL SELECT 'open act', id FROM operation WHERE state = 'open'
+"""

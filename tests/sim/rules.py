@@ -1,0 +1,108 @@
+"""What must hold at every instant, read from the world: what runs on the hosts, and raw rows. Never from an answer.
+
+`World` is told of every machine that begins or ends. The rows are looked at after each event that changed them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable
+
+from tests.sim.clockwork import Violation, loop
+from tests.sim.hosts import SimHost
+
+AT_EVERY_COMMIT = {
+    "I3 room is held for nothing there": """
+        SELECT a.instance_id FROM allocation a LEFT JOIN instance i ON i.id = a.instance_id
+        WHERE i.id IS NULL OR i.host_id != a.host_id""",
+    "I3 an instance holds no room on its host": """
+        SELECT i.id FROM instance i LEFT JOIN allocation a ON a.instance_id = i.id
+        WHERE i.host_id != '' AND a.instance_id IS NULL""",
+    "I3 more is promised than there is": """
+        SELECT h.name FROM host h JOIN allocation a ON a.host_id = h.id WHERE h.capabilities IS NOT NULL GROUP BY h.id
+        HAVING sum(a.memory_mib) > json_extract(h.capabilities, '$.memory_mib') - 512""",
+    "I4 an address on two ports": """
+        SELECT address FROM subnet_address WHERE port_id IS NOT NULL GROUP BY subnet_id, address HAVING count(*) > 1""",
+    "I4 a MAC on two ports": "SELECT mac FROM port GROUP BY network_id, mac HAVING count(*) > 1",
+    "I8 a port of a server that is deleted": """
+        SELECT p.id FROM port p JOIN instance i ON i.id = p.instance_id WHERE i.state = 'deleted'""",
+    "I13 two acts at once on one thing": """
+        SELECT resource_id FROM operation WHERE state = 'open' GROUP BY resource_id HAVING count(*) > 1""",
+    "anti-affinity is broken": """
+        SELECT i.group_id FROM instance i JOIN server_group g ON g.id = i.group_id
+        WHERE g.policy = 'anti-affinity' AND i.host_id != '' GROUP BY i.group_id, i.host_id
+        HAVING count(*) > max(g.max_per_host)""",
+}
+_ROWS = " UNION ALL ".join(f"SELECT '{name}', x.* FROM ({sql}) x" for name, sql in AT_EVERY_COMMIT.items())
+_ENDED = "SELECT id, state, step, epoch, updated_us FROM operation WHERE state != 'open'"
+_GONE = "SELECT id FROM instance WHERE state = 'deleted'"
+
+
+class World:
+    """What runs where, and what was seen of the rows."""
+
+    def __init__(self, raw: sqlite3.Connection, locks: bool, seen: Callable[[str], None]) -> None:
+        self.raw, self.locks, self.seen = raw, locks, seen
+        self.running: dict[str, set[SimHost]] = defaultdict(set)
+        self.moved_now = False
+        self._version = -1
+        self._ended: dict[str, tuple[object, ...]] = {}
+
+    # machines
+
+    def moved(self, host: SimHost, instance_id: str, runs: bool) -> None:
+        """A machine began or ended."""
+        hosts = self.running[instance_id]
+        if runs == (host in hosts):
+            return
+        loop().note(f"{host.name} {'runs' if runs else 'runs no more'} {instance_id[:8]}")
+        (hosts.add if runs else hosts.discard)(host)
+        self.moved_now = True
+
+    def locked(self, host: SimHost, instance_id: str) -> str:
+        """Which other host holds the disk, where disks have locks."""
+        if not self.locks:
+            return ""
+        others = sorted(other.name for other in self.running[instance_id] if other is not host)
+        if others:
+            self.seen("disk lock refused a second copy")
+        return others[0] if others else ""
+
+    def copies(self, instance_id: str) -> list[SimHost]:
+        """The hosts where it runs on, now: a frozen one runs nothing, and is judged when it thaws."""
+        return [host for host in self.running[instance_id] if not host.frozen and host.thawing_until_s < loop().seconds]
+
+    # judgement
+
+    def check(self) -> None:
+        """Raise Violation if anything is as it must never be."""
+        if self.moved_now:
+            self.moved_now = False
+            self.check_copies()
+        version = self.raw.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self.check_rows()
+
+    def check_copies(self) -> None:
+        for instance_id in self.running:
+            copies = self.copies(instance_id)
+            if len(copies) > 1:
+                names = ", ".join(sorted(host.name for host in copies))
+                raise Violation(f"I1 {instance_id} runs on {names} at once")
+
+    def check_rows(self) -> None:
+        for rule, what in self.raw.execute(_ROWS):
+            raise Violation(f"{rule}: {what}")
+        for (instance_id,) in self.raw.execute(_GONE):
+            if self.running.get(instance_id):
+                names = ", ".join(sorted(host.name for host in self.running[instance_id]))
+                raise Violation(f"I7 {instance_id} was given back as deleted, and runs on {names}")
+        for row in self.raw.execute(_ENDED):
+            before = self._ended.setdefault(row[0], row)
+            if before != row:
+                raise Violation(f"I13 an act that had ended was written to again: {before} is {row}")
+
+    def rows(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        return self.raw.execute(statement, values).fetchall()
