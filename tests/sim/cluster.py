@@ -20,7 +20,7 @@ from tests.sim.stores import ground
 from tests.sim.users import Users
 from tests.sim.wire import Weather, Wire
 
-CHAOS_S = 90.0
+CHAOS_S = 60.0
 CONVERGE_S = 360.0
 """Every accepted request ends within 300 s of the healing (OPERATION_DEADLINE_S), and then a sweep and a report."""
 GONE_S = 120.0
@@ -39,7 +39,7 @@ class Cluster:
         self.replicas = [Replica(self.ground, number) for number in range(dice.choice((1, 2, 2, 3)))]
         self.wire = Wire(self.replicas, self.seen)
         self.world = World(self.ground.raw, locks=dice.random() < 0.5, seen=self.seen)
-        count = dice.choice((2, 3, 3, 4))
+        count = dice.choice((2, 2, 3, 3, 4))
         capabilities = Capabilities(8, 512 + 128 * 5, 500, "simulated", "", "simulated", "1", "h", "127.0.0.1")
         self.hosts = [
             SimHost(self.ground.home / f"h{n}", n, self.wire, capabilities, self.world.moved, self.world.locked)
@@ -69,7 +69,7 @@ class Cluster:
         for host in self.hosts:
             host.boot()
         loop.run(5)
-        self.users.live(loop.seconds + CHAOS_S, dice.choice((2.0, 5.0, 10.0)))
+        self.users.live(loop.seconds + CHAOS_S, dice.choice((3.0, 6.0, 15.0)))
         self.chaos()
         self.heal()
         rest = Rest(self)
@@ -150,6 +150,7 @@ class Cluster:
 def run_seed(seed: int, tell: Callable[[str], None] | None = None) -> tuple[Counter[str], str]:
     """Run one seed; returns what happened in it and a digest of its story. Raises Violation with all that it knows."""
     loop = Loop(seed, tell)
+    ground()  # before anything stands in
     collected = gc.isenabled()
     gc.disable()
     with stood_in(loop, tell):

@@ -68,10 +68,11 @@ def keeper_killed(c: Cluster) -> None:
 def machine_killed(c: Cluster) -> None:
     """A guest's process dies, or the guest turns itself off."""
     host = loop().dice.choice(c.hosts)
-    running = sorted(i for i, seen in host.machines.machines().items() if seen.run != Run.STOPPED)
-    if running and host.up and not host.frozen:
-        reason = loop().dice.choice((Reason.KILLED, Reason.KILLED, Reason.GUEST_SHUTDOWN))
-        host.machines._change(loop().dice.choice(running), Run.STOPPED, reason)
+    seen = {i: m.run for i, m in sorted(host.machines.machines().items()) if m.run != Run.STOPPED}
+    if seen and host.up and not host.frozen:
+        instance_id = loop().dice.choice(list(seen))
+        itself = seen[instance_id] is Run.RUNNING and loop().dice.random() < 0.3  # a paused guest does nothing itself
+        host.machines._change(instance_id, Run.STOPPED, Reason.GUEST_SHUTDOWN if itself else Reason.KILLED)
 
 
 def host_lost(c: Cluster) -> None:

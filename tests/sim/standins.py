@@ -5,9 +5,7 @@ Periods of idle loops that cost much and decide nothing (consoles, spare workers
 
 from __future__ import annotations
 
-import random
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,18 +17,7 @@ from holdfast.host.hypervisor.driver import Reason
 from holdfast.host.keeper import keep, lease, renewal
 from tests.sim.clockwork import Loop, standing_in
 from tests.sim.hosts import here
-
-
-class SeededIds:
-    """The module `uuid`, with ids from dice."""
-
-    UUID, uuid5 = uuid.UUID, staticmethod(uuid.uuid5)
-
-    def __init__(self, seed: int) -> None:
-        self._dice = random.Random(f"ids of {seed}")
-
-    def uuid4(self) -> uuid.UUID:
-        return uuid.UUID(int=self._dice.getrandbits(128), version=4)
+from tests.sim.stores import SeededIds
 
 
 @contextmanager

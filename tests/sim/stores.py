@@ -6,9 +6,11 @@ die before its Nth statement or after its next commit, to be slow, or to fail.
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
 import tempfile
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
+from holdfast.base import ids
 from holdfast.base.config import Settings
 from holdfast.control.operations.flavor import flavors_bootstrap
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
@@ -31,6 +34,18 @@ from tests.world import active_image
 
 T = TypeVar("T")
 REPLICAS_MAX = 3
+
+
+class SeededIds:
+    """The module `uuid`, with ids from dice."""
+
+    UUID, uuid5 = uuid.UUID, staticmethod(uuid.uuid5)
+
+    def __init__(self, seed: int) -> None:
+        self._dice = random.Random(f"ids of {seed}")
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.UUID(int=self._dice.getrandbits(128), version=4)
 
 
 class SimStore(Database):
@@ -100,7 +115,15 @@ class Ground:
 
 @lru_cache(maxsize=1)
 def ground() -> Ground:
-    """Migrate and fill a store, once per process."""
+    """Fill a store, once per process, with the same ids in each."""
+    try:
+        ids.uuid = SeededIds(0)  # type: ignore[assignment]
+        return _made()
+    finally:
+        ids.uuid = uuid
+
+
+def _made() -> Ground:
     base = Path("/dev/shm")
     home = Path(tempfile.mkdtemp(prefix="holdfast-sim-", dir=base if base.is_dir() else None))
     settings = Settings(state=str(home))
