@@ -34,6 +34,8 @@ class Settings:
     prefix: str = "hf"  # of every kernel object of ours; 1 to 5 small letters and digits, interface names are short
     private_cidr: str = "10.77.0.0/24"  # the first project's network
     public_cidr: str = "172.24.4.0/24"  # the pool of public addresses, provided by this host
+    shared: str = ""  # directory that all hosts mount at this path, for disks, volumes and images; empty: none
+    evacuate: str = "auto"  # what a dead host ran starts elsewhere by itself; or manual: only when somebody asks
     log_format: str = "text"  # text or json
     vcpu_ratio: float = 16.0  # virtual processors promised per real one
     memory_ratio: float = 1.0  # memory promised per real one

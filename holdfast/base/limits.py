@@ -84,7 +84,11 @@ AGENT_WORKERS: Final = 8  # machines that are made at once on one host
 SWEEP_PERIOD_S: Final = 2  # how long a guest that ended by itself may go unnoticed
 FAILED_AGAIN_S: Final = 10  # between two tries at a machine that failed for a reason that may pass
 HOST_DOWN_S: Final = 20  # four missed reports
-HOST_LEASE_S: Final = 30  # how long a host may run its guests without renewing, where fencing is on
+HOST_LEASE_S: Final = 30  # how long a host may run its guests without renewing; longer than a database failover
+LEASE_MARGIN_S: Final = 5  # after a lease's end until its guests count as ended: KEEPER_LOOK_S, a kill, clock drift
+FENCE_LOOK_S: Final = 1  # between two looks for hosts whose lease lapsed
+FENCE_WAIT_S: Final = 300  # that an evacuation waits for proof that its host is off
+HOSTS_LOST_MAX: Final = 0.55  # share of the hosts; when more vanish at once the fault is more likely ours
 
 # volumes
 VOLUME_SLOTS: Final = 16  # of one machine: each is a bridge that the guest finds at every start; 26 letters are the end

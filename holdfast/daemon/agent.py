@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,7 +25,10 @@ from holdfast.host.agent.desk import Desk
 from holdfast.host.agent.link import Link
 from holdfast.host.agent.parts import Disks, Network
 from holdfast.host.agent.reached import ReachedFiles
+from holdfast.host.agent.registration import Registration
+from holdfast.host.agent.store import store_identity
 from holdfast.host.hypervisor.driver import Hypervisor
+from holdfast.host.keeper.lease import LEASE_FILE, read_lease
 from holdfast.host.volumes.files import VolumeFiles
 
 log = logs.get(__name__)
@@ -46,7 +50,8 @@ def main() -> None:
     token = home / "token"
     with logs.bind(host=options.name):
         parts = make_parts(settings, home, options.host, token)
-        agent = Agent(lambda: Link(settings.endpoint, options.host, token), parts)
+        speaks_for = parts.registration
+        agent = Agent(lambda: Link(settings.endpoint, options.host, token, lambda: speaks_for.number), parts)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         log.info("agent_started", hypervisor=parts.hypervisor.name, accelerator=parts.capabilities.accelerator)
         agent.run()
@@ -55,8 +60,9 @@ def main() -> None:
 
 
 def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path) -> Parts:
-    """Choose the drivers."""
+    """Choose the drivers. Unavailable when the shared directory is not there: nothing is written before it is."""
     desk, reached = Desk(host_id), ReachedFiles(home / "reached")
+    storage = Storage.of(settings, home)
     hypervisor: Hypervisor
     network: Network
     disks: Disks
@@ -65,7 +71,7 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
         from holdfast.host.hypervisor.simulated import Simulated
 
         hypervisor, network, disks = Simulated(home), SimulatedNetwork(), SimulatedDisks()
-        volumes = VolumeFiles(home / "volumes", blank_image)
+        volumes = VolumeFiles(storage.volumes, blank_image)
     else:
         from holdfast.host.agent.local import LocalDisks, LocalNetwork, file_sender
         from holdfast.host.hypervisor.qemu.machines import Qemu
@@ -88,18 +94,49 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
                 "X-Host-Token",
             ),
         )
-        cache = Cache(home / "cache", [home / "disks"], fetch)
+        cache = Cache(storage.cache, [storage.disks], fetch)
         parts = urlsplit(settings.endpoint)
         address = (parts.hostname or settings.listen, parts.port or settings.port)
         send = file_sender(address, host_id, token, CAPTURE_DEADLINE_S)
         kernel = kernel_at_hand(Path(settings.packages))
         hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
-        network, disks = LocalNetwork(host_network), LocalDisks(home / "disks", cache, send, desk.whole)
-        volumes = VolumeFiles(home / "volumes", cache.volume)
-    return Parts(desk, hypervisor, network, disks, reached, _capabilities(settings, hypervisor, disks), volumes)
+        network, disks = LocalNetwork(host_network), LocalDisks(storage.disks, cache, send, desk.whole, storage.kept)
+        volumes = VolumeFiles(storage.volumes, cache.volume)
+    capabilities = _capabilities(settings, hypervisor, disks, store_identity(storage.disks, storage.kept is None))
+    lease = home / LEASE_FILE
+    return Parts(
+        desk,
+        hypervisor,
+        network,
+        disks,
+        reached,
+        capabilities,
+        volumes,
+        Registration(home),
+        lambda: read_lease(lease),
+    )
 
 
-def _capabilities(settings: config.Settings, hypervisor: Hypervisor, disks: Disks) -> Capabilities:
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where a host keeps what must not be lost: below its own directory, or below the one that all hosts share."""
+
+    disks: Path
+    volumes: Path
+    cache: Path
+    kept: Path | None  # disks of machines that left without them; None: they are shared, and need not be kept aside
+
+    @classmethod
+    def of(cls, settings: config.Settings, home: Path) -> Storage:
+        """Raises Unavailable for a shared directory that is not there."""
+        if not settings.shared:
+            return cls(home / "disks", home / "volumes", home / "cache", home / "left")
+        root = Path(settings.shared)
+        store_identity(root / "disks", shared=True)
+        return cls(root / "disks", root / "volumes", root / "cache", None)
+
+
+def _capabilities(settings: config.Settings, hypervisor: Hypervisor, disks: Disks, disk_store: str) -> Capabilities:
     probed = hypervisor.probe()
     simulated = settings.hypervisor == "simulated"
     return Capabilities(
@@ -112,6 +149,7 @@ def _capabilities(settings: config.Settings, hypervisor: Hypervisor, disks: Disk
         hypervisor_version=probed.version,
         hostname=socket.gethostname(),
         address=settings.listen,
+        disk_store=disk_store,
     )
 
 

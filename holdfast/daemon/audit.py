@@ -25,6 +25,7 @@ from holdfast.domain.desired import HostUpdate, Power
 from holdfast.host.agent.desk import Desk
 from holdfast.host.agent.link import Link
 from holdfast.host.hypervisor.qemu.processes import processes_of
+from holdfast.host.keeper.lease import INCARNATION_FILE, read_incarnation
 from holdfast.host.network.apply import HostNetwork
 
 Found = tuple[str, str, str]  # code, object, words
@@ -67,7 +68,7 @@ def machine_audit(places: Places, settings: config.Settings, name: str, host_id:
     """What this machine shows that the desired state of the host does not explain, and the other way round."""
     home = places.host(name)
     try:
-        update = Link(settings.endpoint, host_id, home / "token").desired(0, 0)
+        update = _link(settings, home, host_id).desired(0, 0)
     except HoldfastError as err:
         yield "host-link", name, err.message
         return
@@ -76,6 +77,11 @@ def machine_audit(places: Places, settings: config.Settings, name: str, host_id:
     yield from _processes(home, update)
     yield from _files(home, update)
     yield from _network(settings, home, host_id, update)
+
+
+def _link(settings: config.Settings, home: Path, host_id: str) -> Link:
+    """Speaks as the host itself does now."""
+    return Link(settings.endpoint, host_id, home / "token", lambda: read_incarnation(home / INCARNATION_FILE))
 
 
 def _processes(home: Path, update: HostUpdate) -> Iterator[Found]:

@@ -25,6 +25,7 @@ from holdfast.base.clock import Clock, SystemClock
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.authority import Authority
 from holdfast.control.reconcilers.deletions import Deletions
+from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.reconcilers.history import History
 from holdfast.control.reconcilers.images import ImageSweep
 from holdfast.control.reconcilers.loop import Reconciler
@@ -70,4 +71,6 @@ def make_application(services: Services) -> Application:
 
 def make_reconcilers(services: Services) -> tuple[Reconciler, ...]:
     """Return everything that repairs drift."""
-    return (Deletions(services.store), History(services.store), ImageSweep(services.store, services.images))
+    store = services.store
+    evacuations = Evacuations(store, services.settings, services.clock)
+    return (evacuations, Deletions(store), History(store), ImageSweep(store, services.images))

@@ -82,6 +82,8 @@ class Machine(msgspec.Struct, frozen=True):
     interfaces: tuple[Interface, ...]
     config_drive: bool
     metadata: Metadata
+    disk_made: int = 0  # the root disk of this number exists: it is opened, and never made
+    departed: bool = False  # with `present` false: it may run elsewhere; end it here, and leave its disk alone
     volumes: tuple[AttachedVolume, ...] = ()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
 from holdfast.base.clock import SECOND_US
-from holdfast.base.limits import HOST_DOWN_S
+from holdfast.base.limits import HOST_DOWN_S, HOSTS_LOST_MAX
 from holdfast.domain.observed import Capabilities
 
 
@@ -25,6 +26,7 @@ class Host(msgspec.Struct, frozen=True):
     images: list[str]
     desired_version: int
     disk_free_gib: int
+    disk_store: str  # of the disks of its instances: hosts with the same one open the same disks; empty: unknown
     reported_us: int
     created_us: int
 
@@ -32,10 +34,20 @@ class Host(msgspec.Struct, frozen=True):
         """Whether it reported lately."""
         return self.reported_lately(self.reported_us, now_us)
 
+    def is_lost(self, now_us: int) -> bool:
+        """Whether it reported once, and does not any more."""
+        return bool(self.reported_us) and not self.is_up(now_us)
+
     @staticmethod
     def reported_lately(reported_us: int, now_us: int) -> bool:
         """Whether a report at this instant is recent enough to trust the host with work."""
         return reported_us > now_us - HOST_DOWN_S * SECOND_US
+
+
+def lost_too_many(hosts: Sequence[Host], now_us: int) -> bool:
+    """Whether so many hosts are lost at once that the fault is more likely ours than theirs."""
+    seen = [host for host in hosts if host.reported_us]
+    return sum(host.is_lost(now_us) for host in seen) > HOSTS_LOST_MAX * len(seen)
 
 
 class Allocation(msgspec.Struct, frozen=True):

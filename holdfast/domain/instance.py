@@ -98,6 +98,7 @@ class Instance(msgspec.Struct, frozen=True):
     boot: int
     soft: bool
     disk: int
+    disk_made: int  # the number of the root disk that is known to exist; a host never makes that one anew
     flavor: Flavor
     old_flavor: Flavor | None  # until a resize is confirmed: what a revert returns to
     image_id: str
@@ -138,6 +139,7 @@ _NEW: Final = {
     "boot": 1,
     "soft": False,
     "disk": 1,
+    "disk_made": 0,
     "old_flavor": None,
     "image_id": "",
     "image": {},

@@ -76,6 +76,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     hypervisor_version: str
     hostname: str
     address: str  # where tunnels to this host end
+    disk_store: str = ""  # identity of the directory of its disks: the same on every host that has it; empty: unknown
 
 
 class HostReport(msgspec.Struct, frozen=True):

@@ -54,6 +54,7 @@ class Operation(msgspec.Struct, frozen=True):
     error: str
     error_code: str
     waiting_for: str  # a sentence for `holdfast why`
+    priority: int  # of an evacuation: the higher one claims its room first
     created_us: int
     updated_us: int
 

@@ -14,7 +14,8 @@ import msgspec
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.image.upload import byte_range, image_receive, stream_file
 from holdfast.base.errors import BadInput, NotFound, Unauthenticated
-from holdfast.base.limits import DESIRED_POLL_S, HOST_LEASE_S
+from holdfast.base.limits import DESIRED_POLL_S, NAME_CHARS
+from holdfast.control.operations.host.lease import host_admitted, host_register, lease_renew
 from holdfast.control.operations.host_desired import host_update_since
 from holdfast.control.operations.host_report import host_report_apply
 from holdfast.control.operations.image_file import image_path
@@ -45,8 +46,12 @@ def host_admit(call: Call) -> None:
 async def desired_show(call: Call) -> Reply:
     """GET desired?since=N&wait_s=S: what is newer than version N; 204 when nothing came up within S seconds."""
     since, wait_s = _number(call, "since"), min(_number(call, "wait_s"), DESIRED_POLL_S)
-    host_id, store = call.parameters["host_id"], call.services.store
+    host_id, store, incarnation = call.parameters["host_id"], call.services.store, _incarnation(call)
     loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def look(tx: Tx) -> HostUpdate | None:
+        host_admitted(tx, host_id, incarnation)
+        return host_update_since(tx, host_id, since)
 
     def wake() -> None:
         loop.call_soon_threadsafe(changed.set)
@@ -57,7 +62,7 @@ async def desired_show(call: Call) -> Reply:
         deadline = loop.time() + wait_s
         while True:
             changed.clear()
-            update = await asyncio.to_thread(store.read, lambda tx: host_update_since(tx, host_id, since))
+            update = await asyncio.to_thread(store.read, look)
             left_s = deadline - loop.time()
             if update is not None or left_s <= 0:
                 return _reply(update)
@@ -88,16 +93,39 @@ def report_take(call: Call) -> Reply:
         report = _report.decode(call.body)
     except msgspec.DecodeError as err:
         raise BadInput(f"the report cannot be read: {err}") from err
-    call.services.store.write(lambda tx: host_report_apply(tx, call.parameters["host_id"], report))
+    host_id, incarnation = call.parameters["host_id"], _incarnation(call)
+
+    def change(tx: Tx) -> None:
+        host_admitted(tx, host_id, incarnation)
+        host_report_apply(tx, host_id, report)
+
+    call.services.store.write(change)
     return Reply(204)
 
 
-def lease_renew(call: Call) -> Reply:
-    """POST lease: how long the host may run its guests without another grant.
+def register(call: Call) -> Reply:
+    """POST register {"boot_id", "machine"}: begin a new incarnation of the host; answers its number."""
+    body, host_id = call.json(), call.parameters["host_id"]
+    boot_id, machine = body.get("boot_id"), body.get("machine")
+    if not isinstance(boot_id, str) or not isinstance(machine, str) or not 0 < len(boot_id) < NAME_CHARS > len(machine):
+        raise BadInput("boot_id and machine must be text")
+    lease = call.services.store.write(lambda tx: host_register(tx, host_id, boot_id, machine))
+    return Reply(200, {"incarnation": lease.incarnation, "phase": lease.phase.value})
 
-    `enforce` is false while there is no other host that could run them: ending guests would only lose them.
-    """
-    return Reply(200, {"valid_s": HOST_LEASE_S, "enforce": False})
+
+def lease_grant(call: Call) -> Reply:
+    """POST lease {"incarnation"}: how long the host may run its guests without another grant, and who sees to it."""
+    incarnation, host_id = call.json().get("incarnation"), call.parameters["host_id"]
+    if type(incarnation) is not int:
+        raise BadInput("incarnation must be a whole number")
+    settings = call.services.settings
+    valid_s, enforce = call.services.store.write(lambda tx: lease_renew(tx, settings, host_id, incarnation))
+    return Reply(200, {"valid_s": valid_s, "enforce": enforce})
+
+
+def _incarnation(call: Call) -> int:
+    text = call.headers.get("x-host-incarnation", "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def image_file_show(call: Call) -> Reply:

@@ -7,12 +7,14 @@ import msgspec
 from holdfast.control.operations.network.hosts import machine_interfaces, network_state
 from holdfast.control.operations.volume.desired import volume_files_since
 from holdfast.control.store.database import Tx
+from holdfast.control.store.host_lease import departed_since
 from holdfast.control.store.instance import instances_of_host_since
 from holdfast.control.store.revision import revision_now
 from holdfast.control.store.volume.attachments import machine_volumes
-from holdfast.domain.desired import AttachedVolume, HostUpdate, ImageSource, Interface, Machine, Metadata
+from holdfast.domain.desired import AttachedVolume, HostUpdate, ImageSource, Interface, Machine, Metadata, Power
 from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.instance import Instance
+from holdfast.domain.lease import Departed
 
 
 class BootSources(msgspec.Struct, frozen=True):
@@ -32,14 +34,18 @@ def host_update_since(tx: Tx, host_id: str, since: int) -> HostUpdate | None:
         return None
     rows = instances_of_host_since(tx, host_id, since)
     files = volume_files_since(tx, host_id, since)
-    if since and not rows and not files and network <= since:
+    gone = departed_since(tx, host_id, since)
+    if since and not rows and not files and not gone and network <= since:
         return None
     cards = machine_interfaces(tx, [row.id for row in rows])
     volumes = machine_volumes(tx, [row.id for row in rows])
     return HostUpdate(
         version=newest,
         full=since == 0,
-        machines=tuple(_machine(row, cards.get(row.id, ()), volumes.get(row.id, ())) for row in rows),
+        machines=(
+            *(_machine(row, cards.get(row.id, ()), volumes.get(row.id, ())) for row in rows),
+            *map(_departed, gone),
+        ),
         network=network_state(tx, host_id) if since == 0 or network > since else None,
         volumes=files,
     )
@@ -56,6 +62,7 @@ def _machine(row: Instance, interfaces: tuple[Interface, ...], volumes: tuple[At
         boot=row.boot,
         soft=row.soft,
         disk=row.disk,
+        disk_made=row.disk_made,
         vcpus=row.flavor.vcpus,
         memory_mib=row.flavor.memory_mib,
         disk_gib=row.flavor.disk_gib,
@@ -68,6 +75,32 @@ def _machine(row: Instance, interfaces: tuple[Interface, ...], volumes: tuple[At
         config_drive=row.config_drive,
         metadata=_metadata(row, interfaces),
         volumes=volumes,
+    )
+
+
+def _departed(row: Departed) -> Machine:
+    """What has to end here. Nothing else is said of it: it is another host's, or nobody's."""
+    return Machine(
+        instance_id=row.instance_id,
+        name="",
+        generation=row.generation,
+        present=False,
+        power=Power.STOPPED,
+        boot=0,
+        soft=False,
+        disk=0,
+        vcpus=0,
+        memory_mib=0,
+        disk_gib=0,
+        capture_image_id="",
+        image=ImageSource("", "", 0, ""),
+        kernel=None,
+        ramdisk=None,
+        kernel_arguments="",
+        interfaces=(),
+        config_drive=False,
+        metadata=Metadata(row.instance_id, "", "", "", "", "", "", "", "", (), (), (), 0),
+        departed=not row.erase,
     )
 
 

@@ -8,6 +8,7 @@ back, and a guest that shut itself down is from now on meant to be stopped.
 from __future__ import annotations
 
 from holdfast.base import log as logs
+from holdfast.control.operations.host.holders import holder_confirmed
 from holdfast.control.operations.network.floating_ip import floating_ip_observed
 from holdfast.control.operations.network.port_instance import instance_ports_observed
 from holdfast.control.operations.volume.report import files_observed, machines_observed
@@ -42,6 +43,7 @@ def host_report_apply(tx: Tx, host_id: str, report: HostReport) -> None:
         images=list(report.images),
         desired_version=report.desired_version,
         disk_free_gib=report.disk_free_gib,
+        disk_store=report.capabilities.disk_store,
         reported_us=tx.now_us,
     )
     said = {machine.instance_id: machine for machine in report.machines}
@@ -92,6 +94,8 @@ def _settle(tx: Tx, host_id: str, seen: Observation) -> bool:
     """Give back what a machine that is gone held; returns whether the observation is to be kept."""
     row = instance_fetch(tx, seen.instance_id)
     if row is None or row.host_id != host_id:
+        if seen.phase == Phase.ABSENT:
+            holder_confirmed(tx, host_id, seen.instance_id, seen.generation)
         return False  # another host owns it now: this one's word about it does not count
     if seen.phase == Phase.ABSENT:
         if not row.present and seen.generation >= row.generation:
@@ -100,6 +104,8 @@ def _settle(tx: Tx, host_id: str, seen: Observation) -> bool:
             instance_update(tx, row, host_id="")
             log.info("host_released_instance", instance=row.id, host=host_id)
         return False
+    if row.state is InstanceState.FAILED and row.disk_made < seen.disk:  # it came late: there may be data on it
+        instance_update(tx, row, disk_made=min(seen.disk, row.disk))
     instance_ports_observed(tx, row.id, seen.phase == Phase.RUNNING)
     return True
 

@@ -6,6 +6,7 @@ from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.capture import CAPTURE
 from holdfast.control.operations.server.create import CREATE
 from holdfast.control.operations.server.delete import DELETE
+from holdfast.control.operations.server.evacuate import EVACUATE
 from holdfast.control.operations.server.resize import RESIZE, REVERT
 from holdfast.control.operations.volume import attach as volume_attach
 from holdfast.control.operations.volume import create as volume_create
@@ -18,6 +19,7 @@ ACTS = {
     for act in (
         CREATE,
         DELETE,
+        EVACUATE,
         CAPTURE,
         RESIZE,
         REVERT,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from holdfast.base.errors import NoCapacity
 from holdfast.domain.host import Host
+from holdfast.domain.lease import HostPhase
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Room:
     used_vcpus: int = 0
     used_memory_mib: int = 0
     used_disk_gib: int = 0
+    phase: HostPhase = HostPhase.MEMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Decision:
 
 
 def _is_up(_: Request, room: Room) -> str:
+    if room.phase is HostPhase.FENCED:
+        return "it is fenced"
+    if room.phase is HostPhase.RETURNING:
+        return "it is coming back, and has not yet confirmed that what left it is gone"
     return "" if room.up else "its agent has not reported lately"
 
 

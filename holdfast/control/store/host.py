@@ -43,6 +43,7 @@ host = Table(
     Column("images", Json(), nullable=False),
     Column("desired_version", BigInteger, nullable=False),
     Column("disk_free_gib", Integer, nullable=False),
+    Column("disk_store", String, nullable=False, index=True),
     instant("reported_us"),
     instant("created_us"),
 )
@@ -77,7 +78,7 @@ def host_insert(tx: Tx, host_id: str, name: str, zone: str, token_digest: str) -
     if host_fetch(tx, host_id) is not None:
         tx.run(update(host).where(host.c.id == host_id).values(token_digest=token_digest))
         return
-    empty = Host(host_id, name, zone, True, "", None, [], [], [], 0, 0, 0, tx.now_us)
+    empty = Host(host_id, name, zone, True, "", None, [], [], [], 0, 0, "", 0, tx.now_us)
     row = {field: getattr(empty, field) for field in Host.__struct_fields__}
     tx.run(insert(host), {**row, "token_digest": token_digest})
 

@@ -64,6 +64,7 @@ instance = Table(
     Column("boot", Integer, nullable=False),
     Column("soft", Boolean, nullable=False),
     Column("disk", Integer, nullable=False),
+    Column("disk_made", Integer, nullable=False),
     Column("flavor", Json(Flavor), nullable=False),
     Column("flavor_id", String, nullable=False),  # the same, where it can be searched
     Column("vcpus", Integer, nullable=False),  # the flavor's, for sums that need not read it
@@ -206,6 +207,29 @@ def instances_of_host_since(tx: Tx, host_id: str, revision: int) -> list[Instanc
     columns = instance.c
     statement = select(*COLUMNS).where(columns.host_id == host_id, columns.revision > revision)
     return tx.structs(Instance, statement.order_by(columns.revision))
+
+
+def instance_ids_of_host(tx: Tx, host_id: str) -> list[str]:
+    """The instances that a host holds."""
+    return [row[0] for row in tx.all(select(instance.c.id).where(instance.c.host_id == host_id))]
+
+
+def instances_of_host(tx: Tx, host_id: str) -> list[Instance]:
+    """What a host holds, oldest first."""
+    columns = instance.c
+    return tx.structs(Instance, select(*COLUMNS).where(columns.host_id == host_id).order_by(columns.created_us))
+
+
+def instances_to_evacuate(tx: Tx, host_id: str) -> list[Instance]:
+    """What a host holds that is neither built nor deleted, and that no evacuation works on."""
+    columns = instance.c
+    moving = exists().where(
+        operation.c.resource_id == columns.id,
+        operation.c.state == OperationState.OPEN,
+        operation.c.kind == "server_evacuate",
+    )
+    settled = columns.state.in_((InstanceState.READY, InstanceState.FAILED))
+    return tx.structs(Instance, select(*COLUMNS).where(columns.host_id == host_id, settled, ~moving))
 
 
 def instance_capturing(tx: Tx, host_id: str, image_id: str) -> Instance | None:

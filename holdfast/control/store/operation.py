@@ -57,6 +57,7 @@ operation = Table(
     Column("error", Text, nullable=False),
     Column("error_code", String, nullable=False),
     Column("waiting_for", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
     instant("created_us"),
     instant("updated_us"),
     Index(
@@ -70,6 +71,12 @@ operation = Table(
         "ix_operation_due", "next_at_us", sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")
     ),
     Index(None, "resource_id", "created_us"),
+    Index(
+        "ix_operation_evacuations",
+        "priority",
+        sqlite_where=text("state = 'open' AND kind = 'server_evacuate'"),
+        postgresql_where=text("state = 'open' AND kind = 'server_evacuate'"),
+    ),
 )
 
 operation_event = Table(
@@ -108,7 +115,7 @@ _DUE = (
     select(operation.c.id)
     .where(operation.c.state == OPEN, operation.c.next_at_us <= bindparam("now"))
     .where(operation.c.lease_until_us <= bindparam("now"))
-    .order_by(operation.c.next_at_us)
+    .order_by(operation.c.next_at_us, operation.c.priority.desc())
     .limit(OPERATIONS_PER_TICK)
 )
 _CLAIM = {  # by: is it PostgreSQL, where replicas claim side by side
@@ -118,6 +125,13 @@ _CLAIM = {  # by: is it PostgreSQL, where replicas claim side by side
     .returning(*COLUMNS)
     for kind in (False, True)
 }
+_EVACUATE = literal_column("'server_evacuate'", String)
+_BEFORE = (
+    select(operation.c.id)
+    .where(operation.c.state == OPEN, operation.c.kind == _EVACUATE, operation.c.priority > bindparam("mine"))
+    .where(operation.c.step == "claim")
+    .limit(1)
+)
 _NEXT_DUE = select(func.min(operation.c.next_at_us)).where(operation.c.state == OPEN)
 _WAKE = (
     update(operation)
@@ -138,6 +152,7 @@ def operation_insert(
     request_id: str,
     deadline_s: int,
     data: dict[str, Any] | None = None,
+    priority: int = 0,
 ) -> Operation:
     """Accept an act; Conflict when the resource has one that is not finished. Wakes the workers."""
     if (other := operation_open_of(tx, resource_id)) is not None:
@@ -163,6 +178,7 @@ def operation_insert(
         error="",
         error_code="",
         waiting_for="",
+        priority=priority,
         created_us=tx.now_us,
         updated_us=tx.now_us,
     )
@@ -210,7 +226,8 @@ def operation_events(tx: Tx, operation_id: str) -> list[OperationEvent]:
 def operations_claim(tx: Tx, worker: str) -> list[Operation]:
     """Take what is due for one lease; each claim raises the fencing number."""
     lease_us = tx.now_us + OPERATION_LEASE_S * SECOND_US
-    return tx.structs(Operation, _CLAIM[tx.is_postgresql], {"now": tx.now_us, "by": worker, "lease": lease_us})
+    found = tx.structs(Operation, _CLAIM[tx.is_postgresql], {"now": tx.now_us, "by": worker, "lease": lease_us})
+    return sorted(found, key=lambda row: (row.next_at_us, -row.priority))  # RETURNING has no order
 
 
 def operations_abandoned(tx: Tx, worker: str) -> int:
@@ -283,6 +300,27 @@ def operations_wake(tx: Tx, resource_ids: Sequence[str]) -> None:
     if resource_ids:
         tx.run(_WAKE, [{"woken": resource_id, "at_us": tx.now_us} for resource_id in resource_ids])
         tx.notify(OPERATIONS)
+
+
+def evacuations_list(tx: Tx, open_only: bool, limit: int) -> list[Operation]:
+    """Evacuations, the newest first."""
+    statement = select(*COLUMNS).where(operation.c.kind == _EVACUATE)
+    if open_only:
+        statement = statement.where(operation.c.state == OPEN)
+    return tx.structs(Operation, statement.order_by(operation.c.created_us.desc(), operation.c.id).limit(limit))
+
+
+def evacuation_before(tx: Tx, priority: int) -> bool:
+    """Whether an evacuation of higher priority has not looked for room yet."""
+    return tx.value(_BEFORE, {"mine": priority}) is not None
+
+
+def evacuations_release(tx: Tx, instance_ids: Sequence[str]) -> None:
+    """Their host is fenced: from now on they are in the queue for room, all at once, so that priority decides."""
+    waiting = (operation.c.state == OPEN, operation.c.kind == _EVACUATE, operation.c.step == "fence")
+    of_these = operation.c.resource_id.in_(instance_ids)
+    tx.run(update(operation).where(*waiting, of_these).values(step="claim", next_at_us=tx.now_us))
+    tx.notify(OPERATIONS)
 
 
 def operations_purge(tx: Tx, before_us: int) -> int:

@@ -1,6 +1,6 @@
 """The agent of one host: fetches what should be, makes it so, says what is.
 
-    poll     long poll for what is newer; marks what changed as due
+    poll     registers; long poll for what is newer; marks what changed as due
     sweep    looks at reality every few seconds; marks whatever differs as due
     work     several threads; each takes a due machine and reconciles it
     network  applies the network when it or a machine changed, and looks at it every few seconds
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import msgspec
 
 from holdfast.base import log as logs
-from holdfast.base.errors import HoldfastError
+from holdfast.base.errors import Conflict, HoldfastError
 from holdfast.base.limits import (
     AGENT_WORKERS,
     DESIRED_POLL_S,
@@ -43,8 +43,10 @@ from holdfast.host.agent.machine import Act, Worker, decide
 from holdfast.host.agent.networking import Networking
 from holdfast.host.agent.parts import Disks, Network
 from holdfast.host.agent.reached import ReachedFiles
+from holdfast.host.agent.registration import Registration
 from holdfast.host.agent.volumes import Plugging, VolumeKeeping, in_gib
 from holdfast.host.hypervisor.driver import Hypervisor, Observed, Run
+from holdfast.host.keeper.lease import Lease
 from holdfast.host.volumes.files import VolumeFiles
 
 log = logs.get(__name__)
@@ -62,6 +64,8 @@ class Parts:
     reached: ReachedFiles
     capabilities: Capabilities
     volumes: VolumeFiles
+    registration: Registration
+    lease: Callable[[], Lease]
 
 
 class Agent:
@@ -76,7 +80,13 @@ class Agent:
         self._keeping = VolumeKeeping(parts.volumes, self._desk, Said(lambda report: report.id, self._said.changed))
         self._networking = Networking(parts.network, self._desk)
         self._worker = Worker(
-            parts.hypervisor, self._networking, parts.network, parts.disks, parts.reached, self._plugging
+            parts.hypervisor,
+            self._networking,
+            parts.network,
+            parts.disks,
+            parts.reached,
+            self._plugging,
+            self._why_not_run,
         )
         self._seen: dict[str, Observed] = {}
         self._failed_at: dict[str, float] = {}
@@ -98,17 +108,39 @@ class Agent:
     def stop(self) -> None:
         self._stopping.set()
 
+    def _why_not_run(self, machine: Machine) -> str:
+        """Why a machine may not start here now: asked at the last moment, for a thread may have slept since."""
+        if not self._parts.lease().may_run:
+            return "waits for the host's lease"
+        return "" if self._desk.is_current(machine) else "waits for the newest word on it"
+
+    def _register(self, link: Link) -> None:
+        """Begin a new incarnation; whatever was known is an older one's."""
+        mine = self._parts.registration
+        number = link.register(mine.boot_id, mine.machine)
+        self._desk.reset()
+        mine.registered(number)
+        log.info("host_registered", incarnation=number)
+
     def _poll(self) -> None:
-        link = self._make_link()
+        link, registration = self._make_link(), self._parts.registration
         while not self._stopping.is_set():
             try:
+                if not registration.number:
+                    self._register(link)
                 update = link.desired(self._desk.version, DESIRED_POLL_S if self._desk.known else 0)
+            except Conflict as err:
+                log.warn("host_refused", reason=err.message)
+                registration.lost()
+                self._stopping.wait(RETRY_S)
+                continue
             except HoldfastError as err:
                 log.warn("desired_not_fetched", reason=err.message)
                 self._stopping.wait(RETRY_S)
                 continue
             if update is not None:
                 changed = self._desk.apply(update)
+                registration.publish()
                 log.debug("desired_fetched", version=update.version, machines=len(changed))
                 self._due.add(changed)
                 self._keeping.wanted([volume.id for volume in update.volumes])

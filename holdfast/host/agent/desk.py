@@ -26,6 +26,17 @@ class Desk:
         self.version = 0
         self.known = False  # whether a full state was ever received: until then nothing is unknown or unwanted
 
+    def reset(self) -> None:
+        """Know nothing any more: the next state must be a whole one."""
+        with self._lock:
+            self._machines, self._volumes, self._network = {}, {}, _NO_NETWORK
+            self.version, self.known = 0, False
+
+    def is_current(self, machine: Machine) -> bool:
+        """Whether this record is the last word on its machine."""
+        with self._lock:
+            return self._machines.get(machine.instance_id) == machine
+
     def apply(self, update: HostUpdate) -> list[str]:
         """Take an update in; returns the instances that changed."""
         with self._lock:

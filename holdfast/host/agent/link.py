@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import http.client
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from holdfast.base.errors import Unavailable
+from holdfast.base.errors import Conflict, Unavailable
 from holdfast.base.limits import DESIRED_POLL_S
 from holdfast.domain.desired import HostUpdate
 from holdfast.domain.observed import ConsolePiece, HostReport
@@ -23,17 +24,35 @@ _update = msgspec.json.Decoder(HostUpdate)
 _encode = msgspec.json.Encoder().encode
 
 
+class _Registered(msgspec.Struct, frozen=True):
+    incarnation: int
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    detail: str
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    errors: tuple[_Entry, ...]
+
+
 class Link:
     """One connection, used by one thread at a time. The token is read from its file at each new connection."""
 
-    def __init__(self, endpoint: str, host_id: str, token_file: Path) -> None:
+    def __init__(self, endpoint: str, host_id: str, token_file: Path, incarnation: Callable[[], int]) -> None:
+        """`incarnation` says for which one this speaks, asked at each call."""
         parts = urlsplit(endpoint)
         self._address = (parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80))
         self._secure = parts.scheme == "https"
         self._path = f"{parts.path.rstrip('/')}/hosts/v1/{host_id}"
-        self._token_file = token_file
+        self._token_file, self._incarnation = token_file, incarnation
         self._token = ""
         self._connection: http.client.HTTPConnection | None = None
+
+    def register(self, boot_id: str, machine: str) -> int:
+        """Begin a new incarnation of this host; returns its number. Conflict says why this is not that host."""
+        _, body = self._call("POST", "/register", _encode({"boot_id": boot_id, "machine": machine}))
+        return msgspec.json.decode(body, type=_Registered).incarnation
 
     def desired(self, since: int, wait_s: int) -> HostUpdate | None:
         """What is newer than `since`; None when nothing came up within `wait_s` seconds."""
@@ -62,12 +81,15 @@ class Link:
         try:
             connection = self._connected()
             headers = {"X-Host-Token": self._token, "Content-Type": "application/json"}
+            headers["X-Host-Incarnation"] = str(self._incarnation())
             connection.request(method, self._path + path, body or None, headers)
             answer = connection.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as err:
             self.close()
             raise Unavailable("the control plane does not answer", detail=f"{method} {path}: {err}") from err
+        if answer.status == 409:
+            raise Conflict(_reason(data), code="incarnation")
         if answer.status >= 300:
             self.close()
             raise Unavailable(f"the control plane answered {answer.status} to {method} {path}", detail=str(data[:300]))
@@ -82,3 +104,10 @@ class Link:
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connection = connection
         return self._connection
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Refusal).errors[0].detail
+    except (msgspec.DecodeError, IndexError):
+        return "the control plane refused this incarnation of the host"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from holdfast.base.errors import Unavailable
-from holdfast.base.ids import is_id
+from holdfast.base.ids import is_id, new_id
 from holdfast.domain.desired import DesiredHost, Machine
 from holdfast.domain.observed import FloatingReport
 from holdfast.host.agent.parts import Prepared
@@ -41,19 +42,46 @@ class LocalDisks:
     """One directory per machine; its root disk stands on a verified base of the image cache."""
 
     def __init__(
-        self, directory: Path, cache: Cache, send: Callable[[str, Path], None], desired: Callable[[], DesiredHost]
+        self,
+        directory: Path,
+        cache: Cache,
+        send: Callable[[str, Path], None],
+        desired: Callable[[], DesiredHost],
+        kept: Path | None = None,
     ) -> None:
-        """`send(image_id, path)` uploads a file into an image; `desired` is the host's whole desired state."""
+        """`send(image_id, path)` uploads a file into an image; `desired` is the host's whole desired state.
+
+        `kept` is where the disks of machines go that left without them; None: other hosts have this directory too.
+        """
         self._directory, self._cache, self._send, self._desired = directory, cache, send, desired
+        self._kept = kept
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    def adopt(self, machine: Machine) -> None:
+        root = self._directory / machine.instance_id / ROOT
+        if not root.exists():
+            raise Unavailable(
+                f"the root disk of {machine.instance_id} is not where it was: it is not made anew, nothing was changed",
+                code="disk_missing",
+                detail=str(root),
+                retryable=True,
+            )
+
+    def leave(self, instance_id: str) -> None:
+        home = self._directory / instance_id
+        if self._kept is None or not is_id(instance_id) or not home.is_dir():
+            return
+        self._kept.mkdir(mode=0o700, exist_ok=True)
+        os.replace(home, self._kept / f"{instance_id}.{new_id()[:8]}")
 
     def prepare(self, machine: Machine, fresh: bool) -> Prepared:
         home = self._directory / machine.instance_id
         home.mkdir(mode=0o711, exist_ok=True)
         root = home / ROOT
-        if fresh or not root.exists():
+        if fresh:
             self._cache.machine_disk(machine.image, root, machine.disk_gib)
         else:
+            self.adopt(machine)
             qemu_img.grow(root, machine.disk_gib * GIB)
         disks = [Disk(root, "qcow2")]
         if machine.config_drive:
@@ -88,6 +116,8 @@ class LocalDisks:
         return shutil.disk_usage(self._directory).total // GIB
 
     def found(self) -> tuple[str, ...]:
+        if self._kept is None:
+            return ()  # most of what is there is other hosts'
         return tuple(path.name for path in self._directory.iterdir() if is_id(path.name))
 
 

@@ -3,12 +3,15 @@
 `decide` is pure: the record, the numbers reached, what is seen; out comes the next act, one at a time, until
 there is none. `Worker.reconcile` does them, and turns every failure into a word of the report.
 
+A root disk that was made once is adopted and never made again, here or on the next host.
+
 A guest that shut itself down stays down until its owner starts it: restarting it would take away the only way
 to stop it from inside. One that crashed, was killed, or ran when the host went down is started again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
@@ -34,6 +37,7 @@ class Act(StrEnum):
     REMOVE = "remove"
     STOP = "stop"
     RENEW_DISK = "renew_disk"
+    ADOPT_DISK = "adopt_disk"
     START = "start"
     RESUME = "resume"
     PAUSE = "pause"
@@ -45,6 +49,8 @@ def decide(machine: Machine, reached: Reached, seen: Observed | None) -> Act:
     run = seen.run if seen else Run.STOPPED
     if not machine.present:
         return Act.REMOVE
+    if reached.disk < machine.disk <= machine.disk_made:
+        return Act.ADOPT_DISK
     if reached.disk < machine.disk:
         return Act.RENEW_DISK if run is Run.STOPPED else Act.STOP
     if machine.power is Power.STOPPED:
@@ -59,6 +65,10 @@ def decide(machine: Machine, reached: Reached, seen: Observed | None) -> Act:
     return Act.RESUME if run is Run.PAUSED and reached.phase is Phase.PAUSED else Act.NONE
 
 
+class Later(Exception):
+    """A machine may not start now; the words say what it waits for."""
+
+
 class Worker:
     """Reconciles machines, one at a time per caller; several threads may work on different machines."""
 
@@ -70,15 +80,20 @@ class Worker:
         disks: Disks,
         reached: ReachedFiles,
         plugging: Plugging,
+        why_not_run: Callable[[Machine], str] = lambda _: "",
     ) -> None:
+        """`why_not_run` is asked at the moment of a start; any words are what the machine waits for."""
         self._hypervisor, self._networking, self._network = hypervisor, networking, network
         self._disks, self._reached, self._plugging = disks, reached, plugging
+        self._why_not_run = why_not_run
 
     def reconcile(self, machine: Machine, seen: Observed | None) -> tuple[MachineReport, Observed | None]:
         """Do what is due; returns what is to be reported, and what the machine is seen to do after it."""
         with logs.bind(instance=machine.instance_id):
             try:
                 return self._reconcile(machine, seen)
+            except Later as later:
+                return self._report(machine, Phase.PREPARING, step=str(later)), seen
             except HoldfastError as err:
                 log.warn("machine_failed", code=err.code, reason=err.message, detail=err.detail)
                 return self._report(machine, Phase.FAILED, err.message, err.code, err.retryable), seen
@@ -107,14 +122,25 @@ class Worker:
             self._disks.prepare(machine, fresh=True)
             self._reached.put(instance_id, Reached(before.generation, before.boot, machine.disk, Phase.STOPPED))
             return Observed(instance_id, Run.STOPPED, 0, Reason.NONE)
+        if act is Act.ADOPT_DISK:
+            self._disks.adopt(machine)
+            self._reached.put(instance_id, Reached(before.generation, before.boot, machine.disk, before.phase))
+            return seen or Observed(instance_id, Run.STOPPED, 0, Reason.NONE)
         if act is Act.START:
-            self._hypervisor.start(self._spec(machine))
+            self._wait_for_right(machine)
+            spec = self._spec(machine)
+            self._wait_for_right(machine)
+            self._hypervisor.start(spec)
             self._reached.put(instance_id, Reached(before.generation, machine.boot, machine.disk, Phase.RUNNING))
             return Observed(instance_id, Run.RUNNING, 0)
         self._hypervisor.pause(instance_id, act is Act.PAUSE)
         phase = Phase.PAUSED if act is Act.PAUSE else Phase.RUNNING
         self._reached.put(instance_id, Reached(before.generation, before.boot, before.disk, phase))
         return Observed(instance_id, Run(phase.value), seen.pid if seen else 0)
+
+    def _wait_for_right(self, machine: Machine) -> None:
+        if words := self._why_not_run(machine):
+            raise Later(words)
 
     def _spec(self, machine: Machine) -> MachineSpec:
         """Everything in place before the machine starts: its disks, and its network with the rules on it."""
@@ -135,7 +161,10 @@ class Worker:
     def _remove(self, machine: Machine) -> MachineReport:
         self._hypervisor.stop(machine.instance_id, 0)
         self._hypervisor.forget(machine.instance_id)
-        self._disks.remove(machine.instance_id)
+        if machine.departed:
+            self._disks.leave(machine.instance_id)
+        else:
+            self._disks.remove(machine.instance_id)
         self._networking.applied(machine)
         self._reached.drop(machine.instance_id)
         return self._report(machine, Phase.ABSENT)
@@ -158,7 +187,13 @@ class Worker:
         return STOP_GRACE_S if machine.power is Power.STOPPED else REBOOT_GRACE_S
 
     def _report(
-        self, machine: Machine, phase: Phase, reason: str = "", code: str = "", retryable: bool = False
+        self,
+        machine: Machine,
+        phase: Phase,
+        reason: str = "",
+        code: str = "",
+        retryable: bool = False,
+        step: str = "",
     ) -> MachineReport:
         reached = self._reached.get(machine.instance_id)
         return MachineReport(
@@ -170,4 +205,5 @@ class Worker:
             reason=reason,
             code=code,
             retryable=retryable,
+            step=step,
         )

@@ -36,6 +36,12 @@ class Disks(Protocol):
     def prepare(self, machine: Machine, fresh: bool) -> Prepared:
         """Make the disks of a machine; `fresh` replaces the root disk. What is there already is not touched."""
 
+    def adopt(self, machine: Machine) -> None:
+        """Look that the root disk is there; it was made once, here or by another host. Unavailable: it is not."""
+
+    def leave(self, instance_id: str) -> None:
+        """Forget a machine that may run elsewhere: its data stays, whatever else was made for it goes."""
+
     def remove(self, instance_id: str) -> None:
         """Remove every file of a machine. Unknown: nothing."""
 

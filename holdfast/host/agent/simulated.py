@@ -34,6 +34,12 @@ class SimulatedDisks:
     def prepare(self, machine: Machine, fresh: bool) -> Prepared:
         return Prepared((), None, None)
 
+    def adopt(self, machine: Machine) -> None:
+        """It is always there."""
+
+    def leave(self, instance_id: str) -> None:
+        """There is nothing to leave."""
+
     def remove(self, instance_id: str) -> None:
         """There is nothing to remove."""
 

@@ -24,12 +24,14 @@ from holdfast.host.hypervisor.driver import Reason
 from holdfast.host.hypervisor.qemu.files import trim_logs, write_reason
 from holdfast.host.hypervisor.qemu.processes import MACHINES, held, kill, processes_of
 from holdfast.host.keeper.lease import (
+    INCARNATION_FILE,
     LEASE_FILE,
     Grant,
     boot_id,
     boot_time_s,
     decide,
     read_grant,
+    read_incarnation,
     standing,
     write_grant,
 )
@@ -119,7 +121,8 @@ def _ask(
             continue
         known.tried_s = boot_time_s()
         try:
-            valid_s, enforce = renew({"boot_id": this_boot, "keeper_epoch": epoch})
+            words = {"boot_id": this_boot, "keeper_epoch": epoch}
+            valid_s, enforce = renew({**words, "incarnation": read_incarnation(state / INCARNATION_FILE)})
         except HoldfastError as err:
             _note(known, f"{err.message} {err.detail}".strip())
             continue

@@ -18,6 +18,7 @@ from pathlib import Path
 from holdfast.base.limits import KEEPER_FIRST_TRY_S, KEEPER_RENEWALS
 
 LEASE_FILE = "lease.json"
+INCARNATION_FILE = "incarnation"  # written by the agent: for which incarnation of the host the lease is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,14 @@ def write_grant(path: Path, grant: Grant) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(asdict(grant)))
     os.replace(temporary, path)
+
+
+def read_incarnation(path: Path) -> int:
+    """The number in the agent's file; 0 for none."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def read_lease(path: Path, now_s: float | None = None) -> Lease:

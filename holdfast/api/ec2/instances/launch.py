@@ -21,7 +21,7 @@ from holdfast.api.http.once import write_once
 from holdfast.base import log as logs
 from holdfast.base.errors import BadInput, Conflict, NoCapacity, NotFound, QuotaExceeded
 from holdfast.control.operations.network.floating_ip import floating_ip_take
-from holdfast.control.operations.server.create import servers_that_fit
+from holdfast.control.operations.server.placing import servers_that_fit
 from holdfast.control.operations.server.request import ServerWanted, servers_accept
 from holdfast.control.store.database import Tx
 from holdfast.control.store.network.port import ports_of_instance_ids

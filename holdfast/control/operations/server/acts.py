@@ -51,7 +51,7 @@ def reach(work: Work) -> Outcome:
         raise build_failed(seen, seen.retryable)
     if seen is None or seen.phase != wanted or seen.boot < row.boot or seen.disk < row.disk:
         return wait(f"host {host_name(work, row)} to report it {wanted}")
-    instance_update(work.tx, row, state=move(row.state, "ready"), fault=None)
+    instance_update(work.tx, row, state=move(row.state, "ready"), fault=None, disk_made=row.disk)
     return NEXT
 
 

@@ -36,11 +36,12 @@ def _stop_capturing(work: Work) -> None:
 
 
 def _fail(work: Work, err: HoldfastError) -> None:
-    """The server goes on as it was; an image that never got its bytes is no image."""
-    _image_drop(work.tx, work.data["image_id"])
+    """The server goes on as it was."""
+    capture_dropped(work.tx, work.data["image_id"])
 
 
-def _image_drop(tx: Tx, image_id: str) -> None:
+def capture_dropped(tx: Tx, image_id: str) -> None:
+    """An image that never got its bytes is no image."""
     image = image_fetch(tx, image_id)
     if image is not None and image.status is not Status.ACTIVE:
         image_remove(tx, image)
@@ -86,5 +87,5 @@ def capture_failed(tx: Tx, host_id: str, image_id: str, reason: str) -> None:
     if row is None or operation is None or operation.kind != CAPTURE.kind:
         return
     instance_change(tx, row, capture_image_id="")
-    _image_drop(tx, image_id)
+    capture_dropped(tx, image_id)
     operation_fail(tx, operation, f"the disk could not be captured: {reason}", "capture_failed")

@@ -1,6 +1,7 @@
 """Delete a server: leave the host, then give everything back. Always accepted, never given up.
 
-    leave    the host removes every trace and says so; while it cannot be reached, this waits
+    leave    the host removes every trace and says so; while it cannot be reached, this waits, until it is fenced:
+             then it removes what it has when it is back
     release  ports, addresses and volumes go back, and the row becomes history
 
 Nothing is given back before the host said that the server is gone: an address that is handed out too early
@@ -10,6 +11,7 @@ is answered for by two (seed 001).
 from __future__ import annotations
 
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, wait
+from holdfast.control.operations.host.holders import disks_erase, holder_is_fenced, holder_left, holders_unsure
 from holdfast.control.operations.network.port_instance import instance_ports_release
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.volume.server import server_volumes_release
@@ -22,8 +24,12 @@ from holdfast.domain.instance import Instance, InstanceState, move
 
 def _leave(work: Work) -> Outcome:
     row = work.instance()
+    if row.host_id and holder_is_fenced(work.tx, row.host_id):
+        disks_erase(work.tx, row, row.host_id)
+        row = holder_left(work.tx, row, erase=True)
     if not row.host_id:
-        return NEXT
+        unsure = holders_unsure(work.tx, row.id)
+        return wait(f"host {', '.join(unsure)} to confirm that it runs nothing of it") if unsure else NEXT
     if row.present:
         instance_change(work.tx, row, present=False)
     work.data["host_id"] = row.host_id

@@ -14,7 +14,7 @@ from holdfast.base.errors import BadInput, Conflict, HoldfastError, NoCapacity
 from holdfast.base.limits import OPERATION_DEADLINE_S
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work
 from holdfast.control.operations.server import acts as server
-from holdfast.control.operations.server.create import rooms
+from holdfast.control.operations.server.placing import rooms
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation_set
 from holdfast.control.store.instance import instance_change, instance_update, instance_usage

@@ -9,7 +9,7 @@ from __future__ import annotations
 from holdfast.base.config import Settings
 from holdfast.base.errors import Bug, Conflict, HoldfastError
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, wait
-from holdfast.control.operations.server.create import rooms
+from holdfast.control.operations.server.placing import rooms
 from holdfast.control.scheduler.place import Request, place
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_names

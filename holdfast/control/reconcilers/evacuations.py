@@ -1,0 +1,95 @@
+"""Fences hosts that are proved dead, and evacuates what they ran.
+
+It acts on nothing that it did not see itself for a whole lease: a control plane that was away, or frozen, finds every
+host silent, and none of them dead. When more than HOSTS_LOST_MAX of the hosts vanish at once it stops, and says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+
+from holdfast.base import log as logs
+from holdfast.base.clock import Clock
+from holdfast.base.config import Settings
+from holdfast.base.errors import HoldfastError
+from holdfast.base.limits import FENCE_LOOK_S, HOST_LEASE_S, LEASE_MARGIN_S, OPERATIONS_PER_TICK, RECONCILE_PERIOD_S
+from holdfast.control.operations.host.evacuation import in_order
+from holdfast.control.operations.host.fencing import fence_try
+from holdfast.control.operations.server.evacuate import server_evacuate_begin
+from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.host import host_fetch, hosts_list
+from holdfast.control.store.host_lease import leases_by_host
+from holdfast.control.store.instance import instances_to_evacuate
+from holdfast.domain.credentials import Credentials
+from holdfast.domain.host import Host, lost_too_many
+from holdfast.domain.lease import HostLease, HostPhase, nobody
+
+log = logs.get(__name__)
+
+
+class Evacuations:
+    """Automatic evacuation, where the setting `evacuate` is auto."""
+
+    name = "evacuations"
+    description = "fences hosts whose lease lapsed, and starts what they ran elsewhere"
+    period_s = float(FENCE_LOOK_S)
+
+    def __init__(self, store: Database, settings: Settings, clock: Clock) -> None:
+        self._store, self._settings, self._clock = store, settings, clock
+        self._looked_s = 0.0
+        self._steady_since_s = 0.0
+        self._braked = False
+
+    def tick(self) -> Counter[str]:
+        hosts, leases, now_us = self._store.read(lambda tx: (hosts_list(tx), leases_by_host(tx), tx.now_us))
+        if self._settings.evacuate != "auto" or not self._is_steady():
+            return Counter()
+        if self._brake(hosts, now_us):
+            return Counter()
+        done: Counter[str] = Counter()
+        for host in hosts:
+            lease = leases.get(host.id) or nobody(host.id)
+            if _may_be_dead(host, lease, now_us):
+                done += self._store.write(partial(_fence, host.id))
+            if lease.phase is HostPhase.FENCED:
+                done += self._store.write(partial(self._evacuate, host.id))
+        return +done
+
+    def _is_steady(self) -> bool:
+        """Whether this process has been looking, without a gap, for longer than any lease lasts."""
+        now_s = self._clock.monotonic_s()
+        if not self._looked_s or now_s - self._looked_s > RECONCILE_PERIOD_S:
+            self._steady_since_s = now_s
+        self._looked_s = now_s
+        return now_s - self._steady_since_s >= HOST_LEASE_S + LEASE_MARGIN_S
+
+    def _brake(self, hosts: list[Host], now_us: int) -> bool:
+        braked = lost_too_many(hosts, now_us)
+        if braked != self._braked:
+            self._braked = braked
+            if braked:
+                lost = ", ".join(host.name for host in hosts if host.is_lost(now_us))
+                log.error("evacuation_braked", lost=lost, hosts=len(hosts))
+        return braked
+
+    def _evacuate(self, host_id: str, tx: Tx) -> Counter[str]:
+        done: Counter[str] = Counter()
+        for row in in_order(instances_to_evacuate(tx, host_id))[:OPERATIONS_PER_TICK]:
+            by = Credentials(row.user_id, "", "", project_id=row.project_id)
+            try:
+                tx.attempt(partial(server_evacuate_begin, tx, self._settings, row, by, ""))
+            except HoldfastError as err:
+                log.debug("not_evacuated", instance=row.id, reason=err.message)
+            else:
+                done["evacuations"] += 1
+        return done
+
+
+def _may_be_dead(host: Host, lease: HostLease, now_us: int) -> bool:
+    return host.is_lost(now_us) and lease.phase is not HostPhase.FENCED and lease.enforced and lease.lapsed(now_us)
+
+
+def _fence(host_id: str, tx: Tx) -> Counter[str]:
+    host = host_fetch(tx, host_id)
+    return Counter(fenced=1) if host is not None and not fence_try(tx, host) else Counter()

@@ -1,0 +1,171 @@
+"""Leases of hosts, proofs that they are off, and who used to hold what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
+
+from holdfast.base import ids
+from holdfast.control.store.database import Tx
+from holdfast.control.store.host import host
+from holdfast.control.store.revision import revision_next
+from holdfast.control.store.schema import Word, instant, metadata
+from holdfast.domain.lease import Departed, FenceProof, HostLease, HostPhase, Proof, nobody
+
+host_lease = Table(
+    "host_lease",
+    metadata,
+    Column("host_id", String, primary_key=True),
+    Column("phase", Word(HostPhase), nullable=False),
+    Column("incarnation", Integer, nullable=False),
+    Column("boot_id", String, nullable=False),
+    Column("machine", String, nullable=False),
+    instant("until_us"),
+    Column("enforced", Boolean, nullable=False),
+    instant("renewed_us"),
+    instant("fenced_us"),
+    Column("fenced_by", String, nullable=False),
+    Index(None, "phase", "until_us"),
+)
+
+fence_proof = Table(
+    "fence_proof",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("host_id", String, nullable=False),
+    Column("kind", Word(Proof), nullable=False),
+    instant("at_us"),
+    Column("user_id", String, nullable=False),
+    Column("words", Text, nullable=False),
+    Index(None, "host_id", "at_us"),
+)
+
+departed = Table(
+    "departed",
+    metadata,
+    Column("instance_id", String, primary_key=True),
+    Column("host_id", String, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("erase", Boolean, nullable=False),
+    instant("at_us"),
+    Index(None, "host_id", "revision"),
+)
+
+_LEASE = [host_lease.c[name] for name in HostLease.__struct_fields__]
+_ONE = select(*_LEASE).where(host_lease.c.host_id == bindparam("host_id"))
+_ALL = select(*_LEASE)
+_RENEW = (
+    update(host_lease)
+    .where(host_lease.c.host_id == bindparam("of"))
+    .values(until_us=bindparam("until"), enforced=bindparam("enforce"), renewed_us=bindparam("now"))
+)
+_SHARES = select(host.c.id).where(
+    host.c.disk_store == bindparam("store"), host.c.disk_store != "", host.c.id != bindparam("host_id")
+)
+_SHARES_ONE = _SHARES.limit(1)
+_STORE_OF = select(host.c.disk_store).where(host.c.id == bindparam("host_id"))
+_PROOF = [fence_proof.c[name] for name in FenceProof.__struct_fields__]
+_DEPARTED = [departed.c[name] for name in Departed.__struct_fields__]
+_DEPARTED_SINCE = (
+    select(*_DEPARTED)
+    .where(departed.c.host_id == bindparam("host_id"), departed.c.revision > bindparam("since"))
+    .order_by(departed.c.revision)
+)
+_DEPARTED_OF = select(*_DEPARTED).where(departed.c.instance_id == bindparam("instance_id"))
+
+
+def lease_fetch(tx: Tx, host_id: str) -> HostLease:
+    """The lease of a host, which may be one that it never had."""
+    return tx.struct(HostLease, _ONE, {"host_id": host_id}) or nobody(host_id)
+
+
+def leases_by_host(tx: Tx) -> dict[str, HostLease]:
+    """Every lease that there ever was, by host."""
+    return {row.host_id: row for row in tx.structs(HostLease, _ALL)}
+
+
+def lease_write(tx: Tx, row: HostLease) -> None:
+    """Replace a host's lease."""
+    tx.run(delete(host_lease).where(host_lease.c.host_id == row.host_id))
+    tx.run(insert(host_lease), {name: getattr(row, name) for name in HostLease.__struct_fields__})
+
+
+def lease_extend(tx: Tx, host_id: str, until_us: int, enforced: bool) -> None:
+    """Grant more of it."""
+    tx.run(_RENEW, {"of": host_id, "until": until_us, "enforce": enforced, "now": tx.now_us})
+
+
+def lease_forget(tx: Tx, host_id: str) -> None:
+    """Drop what is kept of a host that is forgotten."""
+    tx.run(delete(host_lease).where(host_lease.c.host_id == host_id))
+    tx.run(delete(departed).where(departed.c.host_id == host_id))
+
+
+def hosts_sharing_disks(tx: Tx, host_id: str) -> bool:
+    """Whether another host has the disks of this one before it."""
+    store = tx.value(_STORE_OF, {"host_id": host_id})
+    return bool(store) and tx.value(_SHARES_ONE, {"host_id": host_id, "store": store}) is not None
+
+
+def proof_add(tx: Tx, host_id: str, kind: Proof, user_id: str, words: str) -> FenceProof:
+    """Write down what shows that a host is off."""
+    row = FenceProof(ids.new_id(), host_id, kind, tx.now_us, user_id, words)
+    tx.run(insert(fence_proof), {name: getattr(row, name) for name in FenceProof.__struct_fields__})
+    return row
+
+
+def proofs_of(tx: Tx, host_id: str, since_us: int = -1) -> list[FenceProof]:
+    """What was ever seen, or after an instant, newest first."""
+    columns = fence_proof.c
+    statement = select(*_PROOF).where(columns.host_id == host_id, columns.at_us > since_us)
+    return tx.structs(FenceProof, statement.order_by(columns.at_us.desc()))
+
+
+def departed_add(tx: Tx, instance_id: str, host_id: str, generation: int, erase: bool) -> None:
+    """Ask a host to end what it has of an instance. Said again, it must confirm the newer generation."""
+    departed_drop(tx, instance_id, host_id)
+    row = Departed(instance_id, host_id, generation, revision_next(tx), erase, tx.now_us)
+    tx.run(insert(departed), {name: getattr(row, name) for name in Departed.__struct_fields__})
+
+
+def departed_drop(tx: Tx, instance_id: str, host_id: str) -> int:
+    """The host confirmed; returns how many rows that were."""
+    columns = departed.c
+    return tx.run(delete(departed).where(columns.instance_id == instance_id, columns.host_id == host_id))
+
+
+def departed_since(tx: Tx, host_id: str, revision: int) -> list[Departed]:
+    """What left a host after a revision."""
+    return tx.structs(Departed, _DEPARTED_SINCE, {"host_id": host_id, "since": revision})
+
+
+def departed_from(tx: Tx, instance_id: str) -> list[Departed]:
+    """The former holders of an instance that have not confirmed."""
+    return tx.structs(Departed, _DEPARTED_OF, {"instance_id": instance_id})
+
+
+def departed_fetch(tx: Tx, instance_id: str, host_id: str) -> Departed | None:
+    """What one host has to confirm of one instance."""
+    return next((row for row in departed_from(tx, instance_id) if row.host_id == host_id), None)
+
+
+def hosts_of_store(tx: Tx, disk_store: str, but: str) -> list[str]:
+    """The other hosts that have a store of disks before them."""
+    rows: Any = tx.all(_SHARES, {"store": disk_store, "host_id": but})
+    return [row[0] for row in rows]
