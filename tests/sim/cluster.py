@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Callable
 
+from holdfast.base.config import Settings
+from holdfast.base.errors import HoldfastError
+from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_insert
 from holdfast.debug.audit import store_audit
 from holdfast.domain.observed import Capabilities
@@ -30,8 +35,6 @@ class Cluster:
     """Everything of one seed."""
 
     def __init__(self, loop: Loop) -> None:
-        import hashlib
-
         self.loop, dice = loop, loop.dice
         self.counts: Counter[str] = Counter()
         self.ground = ground()
@@ -41,15 +44,17 @@ class Cluster:
         self.world = World(self.ground.raw, locks=dice.random() < 0.5, seen=self.seen)
         count = dice.choice((2, 2, 3, 3, 4))
         capabilities = Capabilities(8, 512 + 128 * 5, 500, "simulated", "", "simulated", "1", "h", "127.0.0.1")
+        home = self.ground.home
+        shared = home / "shared" if dice.random() < 0.75 else None
+        shutil.rmtree(home / "shared", ignore_errors=True)
         self.hosts = [
-            SimHost(self.ground.home / f"h{n}", n, self.wire, capabilities, self.world.moved, self.world.locked)
-            for n in range(1, count + 1)
+            SimHost(home / f"h{n}", n, self.wire, self.world, capabilities, shared) for n in range(1, count + 1)
         ]
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         store = self.ground.stores[0]
         for host in self.hosts:
             store.write(lambda tx, h=host: host_insert(tx, h.host_id, h.name, "nova", digest))  # type: ignore[misc]
-            host.restarts_in_s = lambda: dice.uniform(0.5, 5)
+            host.restarts_in_s = lambda: dice.uniform(0.5, 3.5)
             host.start_s = lambda: dice.choice((0.0, 0.1, 2.0))
             host.has_watchdog = dice.random() < 0.5
         for replica in self.replicas:
@@ -68,7 +73,7 @@ class Cluster:
             replica.start()
         for host in self.hosts:
             host.boot()
-        loop.run(5)
+        loop.run(20)
         self.users.live(loop.seconds + CHAOS_S, dice.choice((3.0, 6.0, 15.0)))
         self.chaos()
         self.heal()
@@ -79,15 +84,25 @@ class Cluster:
         rest.clear_away()
         if not loop.run(GONE_S, until=rest.empty):
             raise Violation(f"I8 something is left after everything was deleted: {rest.left()}")
+        self.count_rows()
         self.counts["requests accepted"] += self.users.accepted
         self.counts["creates repeated after a lost answer"] += self.users.repeated
+
+    def count_rows(self) -> None:
+        """How much of what is to be survived did happen, from the rows."""
+        for kind, state, number in self.world.rows("SELECT kind, state, count(*) FROM operation GROUP BY kind, state"):
+            self.counts[f"act {kind} {state}"] += int(str(number))
+        for kind, number in self.world.rows("SELECT kind, count(*) FROM fence_proof GROUP BY kind"):
+            self.counts[f"fenced by {kind}"] += int(str(number))
+        for (number,) in self.world.rows("SELECT sum(incarnation) FROM host_lease"):
+            self.counts["registrations"] += int(str(number))
 
     def chaos(self) -> None:
         """Faults at random instants, of some kinds per seed: which, and how many, is the seed's own."""
         loop, dice = self.loop, self.loop.dice
-        kinds = dice.sample(sorted(FAULTS), dice.randint(2, 6))
+        kinds = [*dice.sample(sorted(FAULTS), dice.randint(1, 5)), dice.choice(("host_lost", "link_cut", "host_frozen"))]
         loop.note(f"kinds of faults: {kinds}")
-        for _ in range(dice.randint(3, 14)):
+        for _ in range(dice.randint(3, 12)):
             kind = dice.choice(kinds)
             loop.at(dice.uniform(2, CHAOS_S), lambda kind=kind: self.fault(kind))  # type: ignore[misc]
         loop.run(CHAOS_S)
@@ -98,6 +113,20 @@ class Cluster:
         self.loop.note(f"FAULT {kind}")
         self.seen(f"fault {kind}")
         FAULTS[kind](self)
+
+    def in_a_replica(self, change: Callable[[Tx, Settings], object]) -> None:
+        """Do what an operator's call would do, in one transaction of some replica; refused is refused."""
+
+        def go() -> None:
+            try:
+                replica.store.write(lambda tx: change(tx, self.ground.settings))
+                self.seen("an operator's word was taken")
+            except HoldfastError as err:
+                self.loop.note(f"an operator was told: {err.message}")
+
+        replica = self.loop.dice.choice(self.replicas)
+        if replica.process is not None:
+            replica.process.spawn(go, "an operator's call")
 
     healed = False
 

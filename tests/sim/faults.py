@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from holdfast.base.errors import Conflict, Unavailable
+from holdfast.control.operations.host import fencing
+from holdfast.control.operations.host.evacuation import host_evacuate
+from holdfast.control.store.database import Tx
+from holdfast.control.store.host import host_fetch
+from holdfast.domain.credentials import Credentials
+from holdfast.domain.host import Host
 from holdfast.host.hypervisor.driver import Reason, Run
+from holdfast.host.hypervisor.simulated import queue_failure
 from tests.sim.clockwork import loop
 from tests.sim.wire import Cut
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
+    from tests.sim.hosts import SimHost
 
 
 def replica_killed(c: Cluster) -> None:
@@ -65,6 +74,15 @@ def keeper_killed(c: Cluster) -> None:
     loop().dice.choice(c.hosts).keeper_kill()
 
 
+def keeper_frozen(c: Cluster) -> None:
+    """Only where a watchdog stands behind the keeper: elsewhere nothing would end its guests (see 012)."""
+    host = loop().dice.choice(c.hosts)
+    if host.has_watchdog and (process := host.keeper) is not None:
+        process.freeze()
+        loop().note(f"keeper of {host.name} freezes")
+        loop().at(loop().dice.uniform(1, 60), lambda: host.frozen or process.thaw())
+
+
 def machine_killed(c: Cluster) -> None:
     """A guest's process dies, or the guest turns itself off."""
     host = loop().dice.choice(c.hosts)
@@ -111,11 +129,28 @@ def weather_bad(c: Cluster) -> None:
     loop().at(dice.uniform(5, 40), clear)
 
 
+def word_given_wrongly(c: Cluster) -> None:
+    """Somebody, or a tool that lies, says that a host is off, whatever it is."""
+    host = loop().dice.choice(c.hosts)
+    c.in_a_replica(lambda tx, settings: fencing.word_given(tx, _row(tx, host), "", "so they say"))
+
+
+def evacuation_asked(c: Cluster) -> None:
+    """Somebody wants everything moved away from a host, twice."""
+    host = loop().dice.choice(c.hosts)
+    by = Credentials("somebody", "", "", project_id="")
+    for _ in range(2):
+        c.in_a_replica(lambda tx, settings: host_evacuate(tx, settings, _row(tx, host), by, "", "", False))
+
+
+def _row(tx: Tx, host: SimHost) -> Host:
+    row = host_fetch(tx, host.host_id)
+    assert row is not None
+    return row
+
+
 def start_fails(c: Cluster) -> None:
     """The next start on a host fails, for a reason that may pass, or for one that does not."""
-    from holdfast.base.errors import Conflict, Unavailable
-    from holdfast.host.hypervisor.simulated import queue_failure
-
     dice = loop().dice
     queue_failure(dice.choice(c.hosts).home, "start", dice.choice((Unavailable("no memory"), Conflict("bad image"))))
 
@@ -123,5 +158,5 @@ def start_fails(c: Cluster) -> None:
 FAULTS: dict[str, Callable[[Cluster], None]] = {
     name: fault
     for name, fault in list(globals().items())
-    if callable(fault) and getattr(fault, "__module__", "") == __name__ and name.islower()
+    if callable(fault) and getattr(fault, "__module__", "") == __name__ and not name.startswith("_") and name.islower()
 }

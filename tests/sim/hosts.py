@@ -20,14 +20,18 @@ from holdfast.host.agent import link as links
 from holdfast.host.agent.agent import Agent, Parts
 from holdfast.host.agent.desk import Desk
 from holdfast.host.agent.reached import ReachedFiles
-from holdfast.host.agent.simulated import SimulatedDisks, SimulatedNetwork, blank_image
+from holdfast.host.agent.registration import Registration
+from holdfast.host.agent.simulated import SimulatedNetwork, blank_image
 from holdfast.host.hypervisor.driver import MachineSpec, Reason, Run
 from holdfast.host.hypervisor.simulated import Knobs, Simulated, set_knobs
 from holdfast.host.keeper import keep as keeping
+from holdfast.host.keeper import lease as leases
 from holdfast.host.keeper import renewal
 from holdfast.host.keeper.watchdog import Watchdog
 from holdfast.host.volumes.files import VolumeFiles
-from tests.sim.clockwork import Process, current, loop
+from tests.sim.clockwork import Process, Violation, current, loop
+from tests.sim.disks import SimDisks
+from tests.sim.rules import World
 from tests.sim.wire import Wire
 
 TOKEN = "token"
@@ -50,7 +54,7 @@ class Machines(Simulated):
         if runs:
             self.host.lock_check(instance_id)
         super()._write(instance_id, machine)
-        self.host.moved(self.host, instance_id, runs)
+        self.host.moved(instance_id, runs)
 
 
 class SimWatchdog(Watchdog):
@@ -112,24 +116,20 @@ class SimLink(links.Link):
 
 
 class SimHost:
-    """One host. `moved` tells the world that a machine began or ended; `locked` says who else holds a disk."""
+    """One host; `shared` is the directory of the disks and volumes that all hosts have before them, if they do."""
 
     def __init__(
-        self,
-        home: Path,
-        number: int,
-        wire: Wire,
-        capabilities: Capabilities,
-        moved: Callable[[SimHost, str, bool], None],
-        locked: Callable[[SimHost, str], str],
+        self, home: Path, number: int, wire: Wire, world: World, capabilities: Capabilities, shared: Path | None
     ) -> None:
         self.home, self.number, self.name, self.wire = home, number, f"h{number}", wire
         self.host_id = f"22222222-2222-4222-8222-{number:012d}"
-        self.capabilities, self.moved, self.locked = capabilities, moved, locked
+        self.world, self.shared = world, shared
+        self.disk_store = "shared" if shared else f"of {self.name}"
+        self.capabilities = msgspec.structs.replace(capabilities, disk_store=self.disk_store)
         self.agent: Process | None = None
         self.keeper: Process | None = None
         self.up = self.frozen = False
-        self.boots, self.booted_us, self.armed_until_s, self.thawing_until_s = 0, 0, 0.0, 0.0
+        self.boots, self.booted_us, self.armed_until_s, self.thawed_s = 0, 0, 0.0, -1000.0
         self.has_watchdog = True
         self.restarts_in_s: Callable[[], float] = lambda: 1.0
         self.start_s: Callable[[], float] = lambda: 0.0
@@ -190,6 +190,7 @@ class SimHost:
     def thaw(self) -> None:
         if self.up and self.frozen:
             self.frozen = False
+            self.thawed_s = loop().seconds
             loop().note(f"{self.name} thaws")
             for process in (self.keeper, self.agent):
                 if process is not None:
@@ -198,8 +199,23 @@ class SimHost:
     def watchdog_bites(self) -> bool:
         return self.up and not self.frozen and 0 < self.armed_until_s < loop().seconds
 
+    def moved(self, instance_id: str, runs: bool) -> None:
+        """A machine began or ended here."""
+        self.world.moved(self, instance_id, runs)
+        disk = self.world.disks.get((self.disk_store, instance_id))
+        if runs and disk is None:
+            raise Violation(f"{self.name} runs {instance_id} without a disk")
+        if runs and disk is not None:
+            disk.written = True
+
+    def writers_check(self, instance_id: str, what: str) -> None:
+        """Nobody may use the disk that is changed here."""
+        users = [host.name for host in self.world.copies(instance_id) if host.disk_store == self.disk_store]
+        if users:
+            raise Violation(f"I7 the disk of {instance_id} is {what} by {self.name} while it is used on {users}")
+
     def lock_check(self, instance_id: str) -> None:
-        if other := self.locked(self, instance_id):
+        if other := self.world.locked(self, instance_id):
             raise Unavailable(f'Failed to get "write" lock: {other} holds the disk', code="disk_locked")
 
     # its processes
@@ -219,18 +235,27 @@ class SimHost:
             loop().note(f"agent of {self.name} was killed")
 
     def _agent(self) -> None:
-        Agent(self._link, self._parts()).run()
+        registration = Registration(self.home)
 
-    def _link(self) -> SimLink:
-        link = SimLink("http://cloud:80", self.host_id, self.home / "token")
-        link.host = self
-        return link
+        def link() -> SimLink:
+            made = SimLink("http://cloud:80", self.host_id, self.home / "token", lambda: registration.number)
+            made.host = self
+            return made
 
-    def _parts(self) -> Parts:
-        files = VolumeFiles(self.home / "volumes", blank_image)
-        reached = ReachedFiles(self.home / "reached")
+        Agent(link, self._parts(registration)).run()
+
+    def _parts(self, registration: Registration) -> Parts:
+        lease = self.home / leases.LEASE_FILE
         return Parts(
-            Desk(self.host_id), self.machines, SimulatedNetwork(), SimulatedDisks(), reached, self.capabilities, files
+            Desk(self.host_id),
+            self.machines,
+            SimulatedNetwork(),
+            SimDisks(self),
+            ReachedFiles(self.home / "reached"),
+            self.capabilities,
+            VolumeFiles((self.shared or self.home) / "volumes", blank_image),
+            registration,
+            lambda: leases.read_lease(lease),
         )
 
     def keeper_start(self) -> None:

@@ -34,6 +34,8 @@ class Rest:
         """What is not yet as it should be."""
         rows = self.c.world.rows
         found = [f"{kind} of {of} is open at {step}: {why}" for kind, of, step, why in rows(_OPEN)]
+        found += [f"{host} has not confirmed that it runs nothing of {of}" for of, host in rows(_DEPARTED)]
+        found += [f"{host} is {phase}" for host, phase in rows(_PHASES)]
         if found:
             return found
         wanted = {}
@@ -85,9 +87,10 @@ class Rest:
         rows = self.c.world.rows
         found = [f"{what} {of}" for what, of in rows(_LEFT)]
         for host in self.c.hosts:
-            for room in ("machines", "reached", "volumes"):
-                names = [p.name for p in (host.home / room).iterdir() if is_id(p.name.removesuffix(".raw"))]
-                found += [f"{room} of {host.name}: {name}" for name in names]
+            for room in (host.home / "machines", host.home / "reached", (host.shared or host.home) / "volumes"):
+                names = [p.name for p in room.iterdir() if is_id(p.name.removesuffix(".raw"))]
+                found += [f"{room.name} of {host.name}: {name}" for name in names]
+        found += [f"the disk of {instance_id}, {store}" for store, instance_id in self.c.world.disks]
         return found or self.c.audit()
 
     def mirror_is_true(self) -> None:
@@ -100,6 +103,8 @@ class Rest:
 
 _OPEN = "SELECT kind, resource_id, step, waiting_for FROM operation WHERE state = 'open'"
 _INSTANCES = "SELECT id, state, power, host_id FROM instance ORDER BY id"
+_DEPARTED = "SELECT instance_id, host_id FROM departed"
+_PHASES = "SELECT host_id, phase FROM host_lease WHERE phase != 'member'"
 _LEFT = """
     SELECT 'instance', id FROM instance WHERE state != 'deleted'
     UNION ALL SELECT 'observation', instance_id FROM observation

@@ -9,8 +9,13 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
 
+from typing import TYPE_CHECKING
+
 from tests.sim.clockwork import Violation, loop
-from tests.sim.hosts import SimHost
+
+if TYPE_CHECKING:
+    from tests.sim.disks import Disk
+    from tests.sim.hosts import SimHost
 
 AT_EVERY_COMMIT = {
     "I3 room is held for nothing there": """
@@ -34,6 +39,10 @@ AT_EVERY_COMMIT = {
         WHERE g.policy = 'anti-affinity' AND i.host_id != '' GROUP BY i.group_id, i.host_id
         HAVING count(*) > max(g.max_per_host)""",
 }
+AFTER_A_THAW_S = 5.0
+"""For so long a host that was frozen may have guests that its keeper is about to end, each KEEPER_LOOK_S at most."""
+ENDED_WITHIN_S = 0.6
+"""KEEPER_LOOK_S, and the moment of the kill."""
 _ROWS = " UNION ALL ".join(f"SELECT '{name}', x.* FROM ({sql}) x" for name, sql in AT_EVERY_COMMIT.items())
 _ENDED = "SELECT id, state, step, epoch, updated_us FROM operation WHERE state != 'open'"
 _GONE = "SELECT id FROM instance WHERE state = 'deleted'"
@@ -45,8 +54,10 @@ class World:
     def __init__(self, raw: sqlite3.Connection, locks: bool, seen: Callable[[str], None]) -> None:
         self.raw, self.locks, self.seen = raw, locks, seen
         self.running: dict[str, set[SimHost]] = defaultdict(set)
+        self.disks: dict[tuple[str, str], Disk] = {}
         self.moved_now = False
         self._version = -1
+        self._gone: set[str] = set()
         self._ended: dict[str, tuple[object, ...]] = {}
 
     # machines
@@ -70,8 +81,8 @@ class World:
         return others[0] if others else ""
 
     def copies(self, instance_id: str) -> list[SimHost]:
-        """The hosts where it runs on, now: a frozen one runs nothing, and is judged when it thaws."""
-        return [host for host in self.running[instance_id] if not host.frozen and host.thawing_until_s < loop().seconds]
+        """The hosts that it runs on now: a frozen one runs nothing, and is judged when it thaws."""
+        return [host for host in self.running[instance_id] if not host.frozen]
 
     # judgement
 
@@ -85,20 +96,28 @@ class World:
             self._version = version
             self.check_rows()
 
-    def check_copies(self) -> None:
+    def check_copies(self, again: bool = False) -> None:
         for instance_id in self.running:
             copies = self.copies(instance_id)
-            if len(copies) > 1:
-                names = ", ".join(sorted(host.name for host in copies))
+            if len(copies) + (instance_id in self._gone) <= 1:
+                continue
+            names = ", ".join(sorted(host.name for host in copies))
+            thawing = any(loop().seconds - host.thawed_s < AFTER_A_THAW_S for host in copies)
+            if thawing and not again:
+                loop().at(ENDED_WITHIN_S, lambda: self.check_copies(again=True))
+                self.seen("a copy of a thawed host had to be ended")
+            elif instance_id in self._gone:
+                raise Violation(f"I7 {instance_id} was given back as deleted, and runs on {names}")
+            else:
                 raise Violation(f"I1 {instance_id} runs on {names} at once")
 
     def check_rows(self) -> None:
         for rule, what in self.raw.execute(_ROWS):
             raise Violation(f"{rule}: {what}")
-        for (instance_id,) in self.raw.execute(_GONE):
-            if self.running.get(instance_id):
-                names = ", ".join(sorted(host.name for host in self.running[instance_id]))
-                raise Violation(f"I7 {instance_id} was given back as deleted, and runs on {names}")
+        gone = {row[0] for row in self.raw.execute(_GONE)}
+        if gone != self._gone:
+            self._gone = gone
+            self.check_copies()
         for row in self.raw.execute(_ENDED):
             before = self._ended.setdefault(row[0], row)
             if before != row:

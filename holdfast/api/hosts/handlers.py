@@ -114,12 +114,13 @@ def register(call: Call) -> Reply:
 
 
 def lease_grant(call: Call) -> Reply:
-    """POST lease {"incarnation"}: how long the host may run its guests without another grant, and who sees to it."""
-    incarnation, host_id = call.json().get("incarnation"), call.parameters["host_id"]
-    if type(incarnation) is not int:
-        raise BadInput("incarnation must be a whole number")
+    """POST lease {"incarnation", "boot_id"}: how long the host may run its guests without another grant, and who sees to it."""
+    body, host_id = call.json(), call.parameters["host_id"]
+    incarnation, boot_id = body.get("incarnation"), body.get("boot_id")
+    if type(incarnation) is not int or not isinstance(boot_id, str):
+        raise BadInput("incarnation must be a whole number, and boot_id text")
     settings = call.services.settings
-    valid_s, enforce = call.services.store.write(lambda tx: lease_renew(tx, settings, host_id, incarnation))
+    valid_s, enforce = call.services.store.write(lambda tx: lease_renew(tx, settings, host_id, incarnation, boot_id))
     return Reply(200, {"valid_s": valid_s, "enforce": enforce})
 
 

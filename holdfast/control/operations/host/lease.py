@@ -66,13 +66,17 @@ def host_admitted(tx: Tx, host_id: str, incarnation: int) -> HostLease:
     return lease
 
 
-def lease_renew(tx: Tx, settings: Settings, host_id: str, incarnation: int) -> tuple[float, bool]:
+def lease_renew(tx: Tx, settings: Settings, host_id: str, incarnation: int, boot_id: str) -> tuple[float, bool]:
     """Grant the lease from now on; returns (seconds that it is valid, whether the keeper must enforce it).
+
+    Only to the boot that registered: a keeper that came back before its agent finds the number of the boot before, and
+    would keep its lease from lapsing, and this boot from registering, for ever.
 
     It is enforced where another host could run the guests without asking this one: where it has the same disks and
     the cloud evacuates by itself. Anywhere else, ending guests because the control plane is away would only lose them.
     """
-    host_admitted(tx, host_id, incarnation)
+    if host_admitted(tx, host_id, incarnation).boot_id != boot_id:
+        raise Conflict("this boot of the host has not registered yet: register first", code=REGISTER_FIRST)
     enforced = settings.evacuate == "auto" and hosts_sharing_disks(tx, host_id)
     lease_extend(tx, host_id, tx.now_us + HOST_LEASE_S * SECOND_US, enforced)
     return HOST_LEASE_S, enforced

@@ -1,0 +1,68 @@
+"""Root disks, on one store that all hosts share or on one per host, and the judgement on what is done to them.
+
+A disk that was written to by a guest must never be made anew, or removed, unless its owner's word came first: a
+rebuild that raised its number, or a delete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.base.errors import Unavailable
+from holdfast.domain.desired import Machine
+from holdfast.host.agent.parts import Prepared
+from holdfast.host.agent.simulated import SimulatedDisks
+from tests.sim.clockwork import Violation, loop
+
+if TYPE_CHECKING:
+    from tests.sim.hosts import SimHost
+
+
+@dataclass
+class Disk:
+    """One root disk."""
+
+    number: int  # of the machine's record that it was made for
+    written: bool = False  # a guest ran on it
+
+
+class SimDisks(SimulatedDisks):
+    """The disks as the agent of one host finds them."""
+
+    def __init__(self, host: SimHost) -> None:
+        self.host, self.disks = host, host.world.disks
+
+    def _key(self, instance_id: str) -> tuple[str, str]:
+        return self.host.disk_store, instance_id
+
+    def prepare(self, machine: Machine, fresh: bool) -> Prepared:
+        key = self._key(machine.instance_id)
+        if not fresh:
+            self.adopt(machine)
+            return Prepared((), None, None)
+        before = self.disks.get(key)
+        if before is not None and before.written and before.number >= machine.disk:
+            raise Violation(f"I7 the disk {before} of {key} is made anew by {self.host.name}, and nobody asked for it")
+        self.host.writers_check(machine.instance_id, "made anew")
+        self.disks[key] = Disk(machine.disk)
+        return Prepared((), None, None)
+
+    def adopt(self, machine: Machine) -> None:
+        if self._key(machine.instance_id) not in self.disks:
+            raise Unavailable(f"the root disk of {machine.instance_id} is not where it was", code="disk_missing")
+
+    def leave(self, instance_id: str) -> None:
+        """A disk of this host alone is put aside, and kept; a shared one is not touched."""
+        if not self.host.shared and self.disks.pop(self._key(instance_id), None) is not None:
+            loop().note(f"{self.host.name} puts the disk of {instance_id[:8]} aside")
+
+    def remove(self, instance_id: str) -> None:
+        disk = self.disks.get(self._key(instance_id))
+        if disk is None:
+            return
+        state = self.host.world.rows("SELECT state FROM instance WHERE id = ?", instance_id)
+        if disk.written and state and state[0][0] not in ("building", "deleting", "deleted"):
+            raise Violation(f"I7 {self.host.name} removes the disk of {instance_id}, which is {state[0][0]}")
+        self.host.writers_check(instance_id, "removed")
+        del self.disks[self._key(instance_id)]
