@@ -19,6 +19,7 @@ from holdfast.api.identity import routes as identity
 from holdfast.api.identity.tokens import credentials_of
 from holdfast.api.image import routes as image
 from holdfast.api.network import routes as network
+from holdfast.api.operator import routes as operator
 from holdfast.api.versions import ROOT
 from holdfast.api.volume import routes as volume
 from holdfast.base.clock import Clock, SystemClock
@@ -39,6 +40,7 @@ FACADES: tuple[Facade, ...] = (
     compute.FACADE,
     volume.FACADE,
     hosts.FACADE,
+    operator.FACADE,
     *ec2.FACADES,
     debug.FACADE,
 )
@@ -49,6 +51,7 @@ RULES: dict[str, str] = {
     **compute.RULES,
     **volume.RULES,
     **ec2.RULES,
+    **operator.RULES,
     **debug.RULES,
 }
 

@@ -67,6 +67,13 @@ def needs_power(tx: Tx, host_id: str) -> bool:
     return False
 
 
+def guarantee_of(tx: Tx, host_id: str, lease: HostLease) -> str:
+    """Which proof an evacuation of this host will rest on: power, lease or word."""
+    if needs_power(tx, host_id):
+        return Proof.POWER.value
+    return (Proof.LEASE if lease.enforced else Proof.WORD).value
+
+
 def word_given(tx: Tx, host: Host, user_id: str, words: str) -> str:
     """An operator says that a host is off; returns what is still missing, empty when it is fenced.
 
