@@ -117,6 +117,17 @@ KEEPER_REQUEST_S: Final = 5  # one renewal, from connect to the last byte
 KEEPER_ANSWER_BYTES: Final = 16 << 10  # a grant is 40 bytes
 LEASE_MAX_S: Final = 3_600  # a longer grant is no grant: the host would run on for that long
 
+# fencing
+FENCE_ASK_S: Final = 20  # one call of a fence tool; a BMC answers within 5 s, a busy one later
+FENCE_TRIES: Final = 3  # times that a machine is told to go off, in all
+FENCE_SETTLE_S: Final = 30  # from an accepted "off" until the machine says that it is off; 10 s are usual
+FENCE_PAUSE_S: Final = 1  # between two questions: a BMC is a small computer
+FENCE_OUTPUT_BYTES: Final = 64 << 10  # kept of what a tool prints; an answer has one line
+FENCE_ANSWER_CHARS: Final = 400  # of it shown and logged
+FENCE_CONFIG_BYTES: Final = 16 << 10  # one host's configuration; it passes through a pipe whole
+FENCE_ARGUMENTS: Final = 64  # of an operator's program
+IPMI_PASSWORD_BYTES: Final = 20  # the protocol's own limit; the rest would be cut off silently
+
 # network
 ADDRESS_COOL_DOWN_S: Final = 120  # a released address is not handed out again before, unless nothing else is free
 GUEST_MTU: Final = 1450  # 1500 less VXLAN's 50
