@@ -19,6 +19,7 @@ from holdfast.api.identity import routes as identity
 from holdfast.api.identity.tokens import credentials_of
 from holdfast.api.image import routes as image
 from holdfast.api.network import routes as network
+from holdfast.api.placement import routes as placement
 from holdfast.api.versions import ROOT
 from holdfast.api.volume import routes as volume
 from holdfast.base.clock import Clock, SystemClock
@@ -37,6 +38,7 @@ FACADES: tuple[Facade, ...] = (
     network.FACADE,
     compute.FACADE,
     volume.FACADE,
+    placement.FACADE,
     hosts.FACADE,
     *ec2.FACADES,
     debug.FACADE,
@@ -47,6 +49,7 @@ RULES: dict[str, str] = {
     **network.RULES,
     **compute.RULES,
     **volume.RULES,
+    **placement.RULES,
     **ec2.RULES,
     **debug.RULES,
 }
