@@ -104,7 +104,7 @@ def _run(config: Config, host: str, action: Action, patience: Patience) -> tuple
     except HoldfastError as err:
         return None, _bounded(err.message)
     how = "did not end in time" if ended.status is None else f"status {ended.status}"
-    said = [_shown(config, stream) for stream in (ended.stdout, ended.stderr)]
+    said = [_shown(config, stream, ended.status is None) for stream in (ended.stdout, ended.stderr)]
     return ended, _bounded(": ".join([how, *(words for words in said if words)]))
 
 
@@ -113,14 +113,16 @@ def _whole(ended: Ended) -> bool:
     return ended.status == 0 and len(ended.stdout) < FENCE_OUTPUT_BYTES
 
 
-def _shown(config: Config, stream: bytes) -> str:
-    """A tool's words without secrets. A stream that was cut may end in the middle of one: that much goes, too."""
+def _shown(config: Config, stream: bytes, killed: bool) -> str:
+    """A tool's words without secrets, nor the beginning of one at the end of a stream that was cut."""
     text = _text(stream)
     secrets = sorted(config.secrets(), key=len, reverse=True)
-    if secrets and len(stream) >= FENCE_OUTPUT_BYTES:
-        text = text[: -len(secrets[0])]
     for secret in secrets:
         text = text.replace(secret, "***")
+    if killed or len(stream) >= FENCE_OUTPUT_BYTES:
+        text = text.rstrip("\ufffd")  # half a character
+        ends = (n for secret in secrets for n in range(len(secret), 0, -1) if text.endswith(secret[:n]))
+        text = text[: len(text) - max(ends, default=0)]
     return text.strip()
 
 
