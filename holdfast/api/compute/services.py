@@ -17,6 +17,7 @@ from holdfast.base.clock import iso_micros
 from holdfast.base.errors import BadInput, Conflict, NotFound, NotSupported
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation_sums, host_delete, host_update, hosts_list
+from holdfast.control.store.host_fence import host_fence_delete
 from holdfast.control.store.instance import host_is_used
 from holdfast.control.store.volume.rows import host_keeps_files
 from holdfast.domain.host import Host
@@ -146,6 +147,7 @@ def service_remove(call: Call) -> Reply:
             )
         if host_keeps_files(tx, host.id):
             raise Conflict(f"Host {host.name} keeps volumes or snapshots. Delete them first.")
+        host_fence_delete(tx, host.id)
         host_delete(tx, host.id)
         return Reply(204)
 
