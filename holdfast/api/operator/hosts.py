@@ -8,10 +8,12 @@ from holdfast.api.http.call import Call, Reply
 from holdfast.base.clock import SECOND_US, iso_micros
 from holdfast.base.errors import BadInput, NotFound
 from holdfast.base.limits import NAME_CHARS
+from holdfast.control.operations.host.fence_config import fence_config_set, fence_config_show, fence_config_unset
 from holdfast.control.operations.host.fencing import fence_proof, guarantee_of, word_given
 from holdfast.control.operations.host.lease import host_enable, host_forget
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation_sums, hosts_list
+from holdfast.control.store.host_fence import host_fence_ask
 from holdfast.control.store.host_lease import departed_since, lease_fetch, leases_by_host, proofs_of
 from holdfast.domain.host import Host, lost_too_many
 from holdfast.domain.lease import HostLease, HostPhase, nobody
@@ -118,21 +120,50 @@ def host_close(call: Call) -> Reply:
 
 
 def host_fence(call: Call) -> Reply:
-    """POST hosts/NAME/fence {"confirmed": true, "words"}: an operator's word that it is off.
+    """POST hosts/NAME/fence: switch it off by its fence driver; with {"confirmed": true, "words"}, a person's word.
 
-    Answers whether it is fenced now, and what is missing if not; Conflict for a host that is alive.
+    Answers whether it is fenced now, and what is missing if not; Conflict for the word on a host that is alive.
     """
-    if not flag_of(call, "confirmed"):
-        raise BadInput(
-            "a host is fenced by a person's word only when that is confirmed: see that it is off, then: "
-            f"holdfast host fence {call.parameters['host'][:80]} --confirmed"
-        )
-    words = words_of(call, "words") or "confirmed off"
+    confirmed, words = flag_of(call, "confirmed"), words_of(call, "words") or "confirmed off"
 
     def change(tx: Tx) -> Reply:
         host = host_named(tx, call.parameters["host"])
+        if not confirmed:
+            if not host_fence_ask(tx, host.id):
+                raise BadInput(
+                    f"host {host.name} has no fence driver. See that it is off, then say so: "
+                    f"holdfast host fence {host.name} --confirmed",
+                    code="no_fence_driver",
+                )
+            return Reply(202, {"fenced": False, "missing": f"the fence driver of host {host.name} to answer"})
         missing = word_given(tx, host, call.credentials.user_id, words)
         return Reply(200, {"fenced": not missing, "missing": missing})
+
+    return call.services.store.write(change)
+
+
+def fence_config_put(call: Call) -> Reply:
+    """PUT hosts/NAME/fence-config: how its machine is switched off; answers it without its secret."""
+    keyring = call.services.authority.secrets
+    return call.services.store.write(
+        lambda tx: Reply(200, fence_config_set(tx, keyring, host_named(tx, call.parameters["host"]).id, call.body))
+    )
+
+
+def fence_config_get(call: Call) -> Reply:
+    """GET hosts/NAME/fence-config: without its secret."""
+    keyring = call.services.authority.secrets
+    return call.services.store.read(
+        lambda tx: Reply(200, fence_config_show(tx, keyring, host_named(tx, call.parameters["host"]).id))
+    )
+
+
+def fence_config_remove(call: Call) -> Reply:
+    """DELETE hosts/NAME/fence-config: from now on its lease, or a person's word, must do. 204."""
+
+    def change(tx: Tx) -> Reply:
+        fence_config_unset(tx, host_named(tx, call.parameters["host"]).id)
+        return Reply(204)
 
     return call.services.store.write(change)
 

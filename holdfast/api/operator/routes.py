@@ -17,6 +17,9 @@ ROUTES = (
     Route("POST", f"{_ONE}/disable", hosts.host_close, _ACT),
     Route("POST", f"{_ONE}/fence", hosts.host_fence, _ACT),
     Route("POST", f"{_ONE}/evacuate", evacuations.host_leave, _ACT),
+    Route("GET", f"{_ONE}/fence-config", hosts.fence_config_get, _LOOK),
+    Route("PUT", f"{_ONE}/fence-config", hosts.fence_config_put, _ACT),
+    Route("DELETE", f"{_ONE}/fence-config", hosts.fence_config_remove, _ACT),
     Route("DELETE", _ONE, hosts.host_remove, _ACT),
     Route("GET", "/v1/evacuations", evacuations.evacuations_index, _LOOK),
 )

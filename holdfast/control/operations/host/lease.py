@@ -15,6 +15,7 @@ from holdfast.base.errors import Conflict
 from holdfast.base.limits import HOST_LEASE_S
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_delete, host_names, host_update
+from holdfast.control.store.host_fence import host_fence_delete
 from holdfast.control.store.host_lease import (
     departed_since,
     hosts_sharing_disks,
@@ -110,4 +111,5 @@ def host_forget(tx: Tx, host: Host) -> None:
     if departed_since(tx, host.id, 0) and lease_fetch(tx, host.id).phase is not HostPhase.FENCED:
         raise Conflict(f"Host {host.name} may still run what left it: fence it first: holdfast host fence {host.name}")
     lease_forget(tx, host.id)
+    host_fence_delete(tx, host.id)
     host_delete(tx, host.id)
