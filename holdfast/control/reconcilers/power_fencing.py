@@ -66,7 +66,7 @@ class PowerFencing:
             self._store.write(partial(_note, host_id, seen))
         except HoldfastError as err:
             log.warn("fence_failed", host=name, reason=err.message)
-            self._store.write(lambda tx: host_fence_tried(tx, host_id, err.message))
+            self._store.write(partial(host_fence_tried, host_id=host_id, words=err.message))
 
 
 def _is_due(host: Host, lease: HostLease, fence: HostFence, by_itself: bool, now_us: int) -> bool:

@@ -1,4 +1,4 @@
-"""How each host's machine is switched off: one sealed text a host. Only control/operations/host/fence_config can open it."""
+"""How each host's machine is switched off: one sealed text a host, that operations/host/fence_config can open."""
 
 from __future__ import annotations
 
