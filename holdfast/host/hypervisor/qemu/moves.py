@@ -68,7 +68,7 @@ def send(directory: Path, passage: Passage, where: Where, owner: home.Owner | No
             return outgoing.look(monitor, passage.id)
     if seen.state is SendState.FAILED:
         note_write(directory, Note(passage.id, passage.copy, False, failure=seen.reason))
-        log.warning("guest_not_sent", instance=directory.name, move=passage.id, reason=seen.reason)
+        log.warn("guest_not_sent", instance=directory.name, move=passage.id, reason=seen.reason)
     return seen
 
 
