@@ -36,7 +36,8 @@ from holdfast.host.hypervisor.qemu.processes import processes_of
 from holdfast.host.hypervisor.qmp import Qmp, short_path
 from holdfast.host.imagebuild.packages import parts_fetch
 from holdfast.host.imagebuild.tiny import TinyImage, build_tiny
-from tests.stories.bareguest import package_cache, until as until_bound
+from tests.stories.bareguest import package_cache
+from tests.stories.bareguest import until as until_bound
 
 BOUND_S = 40
 pytestmark = pytest.mark.qemu

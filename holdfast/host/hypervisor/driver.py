@@ -213,7 +213,7 @@ class Hypervisor(Protocol):
         """Look only."""
 
     def cancel_send(self, instance_id: str) -> Sending:
-        """Stop sending: afterwards NONE, and the guest runs on here; or SENT, for it was too late. Not sending: NONE."""
+        """Stop sending: afterwards NONE, and the guest runs on here; or SENT: too late. Not sending: NONE."""
 
     def activate(self, instance_id: str, paused: bool = False) -> None:
         """Let the guest that was received, or was sent and is taken back, run here; with `paused` it stays halted.
