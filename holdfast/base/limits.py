@@ -112,7 +112,7 @@ QEMU_TB_SIZE_MIB: Final = 32  # translation buffer; the default 512 MiB is taken
 # live migration
 MOVE_DOWNTIME_MS: Final = 300  # the guest is halted for the last of its memory when that fits; NFS and TCP wait longer
 MOVE_BYTES_PER_S: Final = 1 << 30  # of memory, and of each disk; a 10 Gbit/s line is full at about this
-MOVE_SWITCH_S: Final = 5  # that one `send` follows the last moment, in which the guest is halted; 0.1 s is usual
+MOVE_SWITCH_S: Final = 5  # a guest that is halted longer for the last of its disks runs on; 0.1 s is usual
 MOVE_STEP_S: Final = 0.1  # between two looks at a move that goes on; part of how long the guest is halted
 MOVE_LOOK_S: Final = 0.01  # between two looks while the guest is halted
 MOVE_CANCEL_S: Final = 10  # until a cancelled passage is over; 0.1 s is usual

@@ -42,6 +42,7 @@ from tests.stories.bareguest import until as until_bound
 BOUND_S = 40
 pytestmark = pytest.mark.qemu
 HERE = "127.0.0.1"
+deep = pytest.mark.skipif(not os.environ.get("HOLDFAST_TEST_MOVES"), reason="HOLDFAST_TEST_MOVES=1 runs all moves")
 COUNT = "(n=0; while :; do n=$((n+1)); echo count-$n-; sleep 0.1; done > /dev/ttyS0) &"
 
 
@@ -235,6 +236,7 @@ def test_a_guest_goes_on_elsewhere_where_it_was(world: World, copy: Copy) -> Non
         subprocess.run(["qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", world.disk, other], check=True)
 
 
+@deep
 def test_a_target_that_dies_leaves_the_guest_where_it_is(world: World) -> None:
     world.count()
     passage = world.passage()
@@ -265,6 +267,7 @@ def test_a_guest_that_was_sent_is_taken_back_and_sent_again(world: World) -> Non
         world.goes_on_counting(target, source.counts()[-1])
 
 
+@deep
 def test_without_the_key_nobody_sends_a_guest(world: World) -> None:
     world.count()
     passage = world.passage()
@@ -288,3 +291,48 @@ def test_a_guest_is_not_woken_in_two_places_even_if_told_so(world: World) -> Non
         with pytest.raises(Conflict):
             world.source.driver.activate(world.spec.instance_id)
         world.goes_on_counting(world.target, world.source.counts()[-1])
+
+
+@pytest.mark.parametrize(
+    "end", [pytest.param("cancelled", marks=deep), pytest.param("target killed", marks=deep), "target frozen"]
+)
+def test_a_move_that_ends_in_its_middle_leaves_the_guest_where_it_is(world: World, end: str) -> None:
+    world.count()
+    source, target, instance_id = world.source, world.target, world.spec.instance_id
+    passage = world.passage(Copy.FULL)
+    with Witness(source, target):
+        where = world.await_guest(passage)
+        assert source.driver.send(instance_id, passage, where).state in (SendState.COPYING, SendState.SENDING)
+        if end == "target killed":
+            os.kill(target.pid(), signal.SIGKILL)
+            assert source.send(passage, where).state is SendState.FAILED
+        else:
+            if end == "target frozen":
+                os.kill(target.pid(), signal.SIGSTOP)
+            assert source.driver.cancel_send(instance_id).state is SendState.NONE
+            os.kill(target.pid(), signal.SIGCONT)
+        world.goes_on_counting(source, source.counts()[-1])
+        assert source.seen() == (Run.RUNNING, Reason.NONE)
+        assert source.ask("query-migrate").get("status") in (None, "failed", "cancelled")
+        target.driver.stop(instance_id, 30)
+        assert target.seen() == (Run.STOPPED, Reason.NOT_RECEIVED)
+    assert not listens(where)
+
+
+@deep
+def test_a_source_that_dies_before_the_switch_leaves_a_target_that_never_runs(world: World) -> None:
+    world.count()
+    source, target, instance_id = world.source, world.target, world.spec.instance_id
+    passage = world.passage()
+    with Witness(target):
+        where = world.await_guest(passage)
+        os.kill(source.pid(), signal.SIGKILL)
+        assert target.seen() == (Run.PAUSED, Reason.RECEIVING)
+        with pytest.raises(Conflict):
+            target.driver.activate(instance_id)
+        assert target.seen() == (Run.PAUSED, Reason.RECEIVING)
+        target.driver.stop(instance_id, 0)
+    assert not listens(where)
+    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", world.disk], check=True)
+    source.driver.start(world.spec)
+    until(lambda: source.console().count("login:") == 2)

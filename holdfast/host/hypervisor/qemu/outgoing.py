@@ -47,7 +47,10 @@ def advance(monitor: Qmp, directory: Path, passage: Passage, where: Where) -> Se
                 _memory_start(monitor, passage, where)
         elif status == "pre-switchover":
             _mirrors_end(monitor, jobs)
-        if status not in ("pre-switchover", "device") or time.monotonic() >= deadline:
+        late = time.monotonic() >= deadline
+        if late and status == "pre-switchover":
+            return Sending(SendState.FAILED, reason="the last of a disk was not copied in time")
+        if late or status not in ("pre-switchover", "device"):
             return look(monitor, passage.id)
         time.sleep(MOVE_LOOK_S)
 
@@ -77,6 +80,9 @@ def cancel(monitor: Qmp, passage_id: str) -> bool:
         _bounded(deadline)
     if status == "completed" and _status(monitor, passage_id) == status:
         return False
+    for line in monitor.execute("query-yank"):  # a mirror waits for an answer for ever, also when it is cancelled
+        if str(line.get("node-name", "")).startswith(_MIRROR):
+            monitor.execute("yank", {"instances": [line]})
     while jobs := mirrors(monitor):
         for job in jobs:
             with suppress(Conflict):  # it changes while we look
