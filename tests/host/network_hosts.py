@@ -1,4 +1,4 @@
-"""Several hosts on one kernel: each in a namespace of its own, with the wires that `up --hosts N` makes between them."""
+"""Several hosts on one kernel: a namespace each, with the wires that `up --hosts N` makes between them."""
 
 from __future__ import annotations
 

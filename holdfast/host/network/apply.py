@@ -39,8 +39,8 @@ from holdfast.host.network.plan.layout import (
     Problem,
     Reach,
     Space,
+    Tunnel,
 )
-from holdfast.host.network.plan.layout import Tunnel as TunnelPlan
 from holdfast.host.network.plan.names import Names
 from holdfast.host.network.remains import Inventory, inventory, remove_all, spaces_here
 
@@ -84,7 +84,7 @@ class HostNetwork:
         self._plan: HostPlan | None = None
         self._places: dict[str, PortPlace] = {}
         self._up: set[FloatingPath] = set()
-        self._tunnels: dict[str, TunnelPlan | None] = {}
+        self._tunnels: dict[str, Tunnel] = {}
         self._checked_s = 0.0
 
     def claim(self) -> None:
@@ -223,13 +223,9 @@ class HostNetwork:
 
     def _lead(self, space: Space, made: Made) -> bool:
         """Say where ports on other hosts are, where that is not known to be said."""
-        known = not made.changed and space.name in self._tunnels and self._tunnels[space.name] == space.tunnel
-        if known or not self._reach.tunnel:
+        if space.tunnel is None or (not made.changed and self._tunnels.get(space.name) == space.tunnel):
             return False
-        if space.tunnel is not None:
-            led = tunnel.make(space.name, space.tunnel)
-        else:
-            led = tunnel.unmake(space.name, space.links[0].name)
+        led = tunnel.make(space.name, space.tunnel)
         self._tunnels[space.name] = space.tunnel
         return led
 

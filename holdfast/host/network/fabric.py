@@ -17,7 +17,7 @@ from holdfast.host.network.kernel import Kernel, delete_links, links_of
 from holdfast.host.network.plan import fabric as plan
 from holdfast.host.network.plan.fabric import Ranges, Seat
 from holdfast.host.network.plan.names import Names
-from holdfast.host.network.remains import remove_edge, tables_here
+from holdfast.host.network.remains import remove_edge, spaces_here, tables_here
 
 
 class Fabric:
@@ -32,6 +32,8 @@ class Fabric:
         owner.claim(self._names.prefix, self._state)
         for seat in self._seats:
             self._move_out(Names(seat.prefix))
+            if not (namespace.RUN / seat.space).exists():
+                self._forget_tunnels(Names(seat.prefix))
         kernel, failures = Kernel(self._names), []
         for space in plan.spaces(self._prefix, self._seats, self._ranges, publics):
             try:
@@ -70,6 +72,11 @@ class Fabric:
         links = [name for name in links_of("") if self._names.ours(name)]
         tables = [f"{family} {name}" for family, name in tables_here(self._names)]
         return [*spaces, *links, *tables, *forward.accepted(self._names.prefix)]
+
+    def _forget_tunnels(self, names: Names) -> None:
+        """Tunnels that began in a namespace that vanished: guests' processes keep it alive, without a wire."""
+        for space in spaces_here(names):
+            delete_links(space, [link for link in links_of(space) if names.is_kind(link, "v")])
 
     def _move_out(self, names: Names) -> None:
         """What a host had in the machine's own namespace before it got one of its own."""

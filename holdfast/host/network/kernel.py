@@ -101,6 +101,9 @@ class Kernel:
         stale = [name for name in found if name not in planned and self._is_made_here(name)]
         stale += [link.name for link in space.links if link.name in found and not _leads_where_it_should(link, found)]
         delete_links(space.name, stale)
+        for link in space.links:  # the far end of one that went with a namespace, which something keeps alive
+            if link.kind == "veth" and link.name not in found and _is_there(link):
+                delete_links(link.peer_space, [link.peer])
         found = {name: link for name, link in found.items() if name not in stale}
         lines = [f"netns add {space.name}"] if created else []
         lines.extend(_creation(space.name, link) for link in space.links if link.name not in found)
@@ -292,7 +295,12 @@ def _leads_where_it_should(link: Link, found: dict[str, Any]) -> bool:
     if link.kind == "vxlan":
         data = found[link.name].get("linkinfo", {}).get("info_data", {})
         return (data.get("id"), data.get("local"), data.get("port")) == (link.vni, link.local, TUNNEL_PORT)
-    return link.kind != "veth" or namespace.inside(link.peer_space, lambda: namespace.exists_here(link.peer))
+    return link.kind != "veth" or _is_there(link)
+
+
+def _is_there(link: Link) -> bool:
+    """Whether a leg has its other end."""
+    return namespace.inside(link.peer_space, lambda: namespace.exists_here(link.peer))
 
 
 @contextmanager

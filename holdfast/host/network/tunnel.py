@@ -53,18 +53,6 @@ def differs(space: str, tunnel: Tunnel) -> bool:
         return True  # the link is not there at all
 
 
-def unmake(space: str, bridge: str) -> bool:
-    """Forget what the bridge answered for ports elsewhere, when none is any more; the rest went with the link."""
-    return namespace.inside(space, lambda: _unmake_here(bridge))
-
-
-def _unmake_here(bridge: str) -> bool:
-    known = _neighbours(bridge)
-    if known:
-        _run("ip", "neighbour", "flush", "dev", bridge, "nud", "permanent")
-    return bool(known)
-
-
 def _make_here(tunnel: Tunnel) -> bool:
     (forwards, neighbours), (old_forwards, old_neighbours) = wanted(tunnel), found_here(tunnel)
     lines = [_forward("del", tunnel, *entry) for entry in sorted(old_forwards - forwards)]

@@ -46,7 +46,7 @@ class Side:
     bridge_mac: str
     legs: tuple[str, ...]
     dhcp_addresses: tuple[str, ...]
-    crossing: Crossing | None = None  # None: no port of the network is elsewhere
+    crossing: Crossing | None = None  # None: this host has no tunnels
 
 
 def tables(prefix: str, side: Side, guards: Sequence[Guard], groups: dict[str, tuple[str, ...]]) -> tuple[Table, ...]:

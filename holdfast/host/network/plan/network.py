@@ -1,7 +1,7 @@
 """One tenant network as a namespace: its bridge, its firewall, its DHCP answers, its ports' places.
 
 Guests that share a network share this namespace and nothing else: overlapping ranges of other tenants are
-other namespaces. Where a network has ports on other hosts, a vxlan link is one more port of its bridge.
+other namespaces. On a host that has tunnels a vxlan link is one more port of the bridge.
 """
 
 from __future__ import annotations
@@ -79,8 +79,11 @@ def network_space(draft: Draft, network: Network, desired: DesiredHost, relayed:
 
 
 def _tunnel(draft: Draft, network: Network, bridge: str, here: Set[str]) -> Tunnel | None:
-    """The way to the network's ports on other hosts; one that is here by now is not elsewhere."""
-    if not draft.reach.tunnel or not network.remote:
+    """The way to the network's ports on other hosts; one that is here by now is not elsewhere.
+
+    It is there without any, too: a host without ports of the network sends into it what its router took from another.
+    """
+    if not draft.reach.tunnel:
         return None
     if not 1 <= network.vni < 1 << 24:
         raise BadInput("a network's tunnel number is out of range")
@@ -93,7 +96,7 @@ def _tunnel(draft: Draft, network: Network, bridge: str, here: Set[str]) -> Tunn
             continue
         if found[0] not in here and found[2] != draft.reach.tunnel:
             remote.append(found)
-    return Tunnel(draft.names.of("v", network.id), bridge, tuple(sorted(set(remote)))) if remote else None
+    return Tunnel(draft.names.of("v", network.id), bridge, tuple(sorted(set(remote))))
 
 
 def _crossing(draft: Draft, tunnel: Tunnel, legs: Sequence[RouterInterface], own: Sequence[str]) -> Crossing:
