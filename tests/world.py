@@ -118,7 +118,7 @@ class HostStandIn:
     def __init__(self, store: Database, home: Path, number: int, capabilities: Capabilities) -> None:
         self.store, self.home, self.name = store, home, f"h{number}"
         self.host_id = f"22222222-2222-4222-8222-{number:012d}"
-        self.capabilities = capabilities
+        self.capabilities = msgspec.structs.replace(capabilities, address=f"198.51.100.{number}")
         self.away = False
         self.hypervisor = Simulated(home)
         digest = hashlib.sha256(b"token").hexdigest()
