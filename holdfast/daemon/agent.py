@@ -18,6 +18,7 @@ from holdfast.base import log as logs
 from holdfast.base.clock import SystemClock
 from holdfast.base.limits import CAPTURE_DEADLINE_S
 from holdfast.daemon.places import Places
+from holdfast.daemon.seats import endpoint_for, hosts_here, network_of, reach_for, seat_of
 from holdfast.domain.observed import Capabilities
 from holdfast.host.agent.agent import Agent, Parts
 from holdfast.host.agent.desk import Desk
@@ -45,8 +46,9 @@ def main() -> None:
     home = places.host(options.name)
     token = home / "token"
     with logs.bind(host=options.name):
-        parts = make_parts(settings, home, options.host, token)
-        agent = Agent(lambda: Link(settings.endpoint, options.host, token), parts)
+        endpoint = endpoint_for(settings, seat_of(places, options.name))
+        parts = make_parts(settings, places, options.name, options.host)
+        agent = Agent(lambda: Link(endpoint, options.host, token), parts)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         log.info("agent_started", hypervisor=parts.hypervisor.name, accelerator=parts.capabilities.accelerator)
         agent.run()
@@ -54,8 +56,10 @@ def main() -> None:
     os._exit(0)  # threads may be in the middle of an act; what they did is found again by the next one
 
 
-def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path) -> Parts:
+def make_parts(settings: config.Settings, places: Places, name: str, host_id: str) -> Parts:
     """Choose the drivers."""
+    home, endpoint = places.host(name), endpoint_for(settings, seat_of(places, name))
+    token = home / "token"
     desk, reached = Desk(host_id), ReachedFiles(home / "reached")
     hypervisor: Hypervisor
     network: Network
@@ -72,15 +76,14 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
         from holdfast.host.imagebuild.packages import kernel_at_hand
         from holdfast.host.imagecache.cache import Cache
         from holdfast.host.imagecache.fetch import HttpFetch, NearFetch, find_in
-        from holdfast.host.network.apply import HostNetwork
 
-        host_network = HostNetwork(settings.prefix, home / "network", resolvers=resolvers())
+        host_network = network_of(places, settings, name, resolvers())
         host_network.claim()
         host_network.resume()
         fetch = NearFetch(
             find_in(settings.state_path / "images"),
             HttpFetch(
-                settings.endpoint,
+                endpoint,
                 token,
                 SystemClock(),
                 time.sleep,
@@ -89,29 +92,35 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
             ),
         )
         cache = Cache(home / "cache", [home / "disks"], fetch)
-        parts = urlsplit(settings.endpoint)
+        parts = urlsplit(endpoint)
         address = (parts.hostname or settings.listen, parts.port or settings.port)
         send = file_sender(address, host_id, token, CAPTURE_DEADLINE_S)
         kernel = kernel_at_hand(Path(settings.packages))
         hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
         network, disks = LocalNetwork(host_network), LocalDisks(home / "disks", cache, send, desk.whole)
         volumes = VolumeFiles(home / "volumes", cache.volume)
-    return Parts(desk, hypervisor, network, disks, reached, _capabilities(settings, hypervisor, disks), volumes)
+    capabilities = _capabilities(settings, places, name, hypervisor, disks)
+    return Parts(desk, hypervisor, network, disks, reached, capabilities, volumes)
 
 
-def _capabilities(settings: config.Settings, hypervisor: Hypervisor, disks: Disks) -> Capabilities:
+def _capabilities(
+    settings: config.Settings, places: Places, name: str, hypervisor: Hypervisor, disks: Disks
+) -> Capabilities:
+    """What the host can do; several on one machine have an equal part of it each."""
+    seat = seat_of(places, name)
+    share = len(hosts_here(places)) if seat else 1
     probed = hypervisor.probe()
     simulated = settings.hypervisor == "simulated"
     return Capabilities(
-        vcpus=SIMULATED_VCPUS if simulated else os.cpu_count() or 1,
-        memory_mib=SIMULATED_MEMORY_MIB if simulated else _memory_mib(),
+        vcpus=SIMULATED_VCPUS if simulated else max(1, (os.cpu_count() or 1) // share),
+        memory_mib=SIMULATED_MEMORY_MIB if simulated else _memory_mib() // share,
         disk_gib=disks.size_gib(),
         accelerator=probed.accelerator,
         accelerator_note=probed.note,
         hypervisor=hypervisor.name,
         hypervisor_version=probed.version,
         hostname=socket.gethostname(),
-        address=settings.listen,
+        address=reach_for(settings, seat).tunnel or settings.listen,
     )
 
 

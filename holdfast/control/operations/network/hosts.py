@@ -51,6 +51,13 @@ def network_state(tx: Tx, host_id: str, tunnels: TunnelAddresses | None = None) 
     )
 
 
+def publics_list(tx: Tx) -> list[tuple[str, str]]:
+    """Every public network that has a gateway, as (range, gateway)."""
+    outside: list[Network] = object_where(tx, NETWORKS, network.c.external)
+    found = _externals(tx, sorted(each.id for each in outside))
+    return [(each.cidr, each.gateway) for each in found if each.gateway]
+
+
 def hosts_reaching(tx: Tx, network_id: str) -> set[str]:
     """The hosts that are told of a network: those with a port of it, or of one that routers join to it."""
     return hosts_of_networks(tx, sorted(_reach(tx, {network_id})[0]))
