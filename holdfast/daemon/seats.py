@@ -58,8 +58,10 @@ def names_wanted(places: Places, count: int | None) -> list[str]:
         )
     if not here and count == 1:
         return [socket.gethostname().partition(".")[0] or "host1"]
-    free = (f"h{number}" for number in range(1, count + len(here) + 1) if f"h{number}" not in here)
-    return [*here, *(next(free) for _ in range(count - len(here)))]
+    known = [seat_of(places, name) for name in here]
+    taken = {seat.number for seat in known if seat} | set(range(1, known.count(None) + 1))
+    free = (n for n in range(1, 2 * count + len(here) + 1) if n not in taken and f"h{n}" not in here)
+    return [*here, *(f"h{next(free)}" for _ in range(count - len(here)))]
 
 
 def seats_wanted(places: Places, settings: config.Settings, names: Sequence[str]) -> dict[str, Seat]:
@@ -68,12 +70,11 @@ def seats_wanted(places: Places, settings: config.Settings, names: Sequence[str]
     if settings.hypervisor == "simulated" or not (len(names) > 1 or any(known.values())):
         return {}
     here, found = hosts_here(places), {name: seat for name, seat in known.items() if seat is not None}
-    numbers = (n for n in range(1, len(names) + 1) if n not in {seat.number for seat in found.values()})
     for name in names:
-        if name not in found:
-            number = next(numbers)
-            # who was alone here keeps the names of all that it has
-            found[name] = Seat(number, settings.prefix if name in here else f"{settings.prefix}{number}")
+        if name in here and name not in found:  # it was alone here, and keeps the names of all that it has
+            found[name] = Seat(1, settings.prefix)
+        elif name not in found:
+            found[name] = Seat(int(name[1:]), f"{settings.prefix}{name[1:]}")
     _prefixes_check(settings, found.values())
     return found
 
