@@ -36,7 +36,7 @@ class Settings:
     public_cidr: str = "172.24.4.0/24"  # the pool of public addresses, provided by this host
     underlay_cidr: str = "198.19.0.0/16"  # between the hosts of one machine, where there are several
     uplink: str = ""  # link of this host to the public networks; empty: this host is their gateway
-    uplink_routers: str = ""  # range of this host's routers on the uplink; of this host alone
+    uplink_routers: str = ""  # range of this host's routers on an uplink that other hosts are on, too
     log_format: str = "text"  # text or json
     vcpu_ratio: float = 16.0  # virtual processors promised per real one
     memory_ratio: float = 1.0  # memory promised per real one

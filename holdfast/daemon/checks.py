@@ -113,10 +113,10 @@ def _uplink_check(settings: config.Settings, seats: Sequence[Seat]) -> None:
             code="bad_setting",
         )
     try:
-        ipaddress.IPv4Network(settings.uplink_routers)
+        ipaddress.IPv4Network(settings.uplink_routers or "0.0.0.0/0")
     except ValueError as err:
         raise BadInput(
-            f"with an uplink, uplink_routers must be an IPv4 range of this host alone, not {settings.uplink_routers!r}",
+            f"uplink_routers must be an IPv4 range of this host alone, not {settings.uplink_routers!r}",
             code="bad_setting",
         ) from err
     if settings.uplink not in {name for _, name in socket.if_nameindex()}:

@@ -146,9 +146,8 @@ def reach_for(settings: config.Settings, seat: Seat | None) -> Reach:
     """How a host reaches the others and the outside."""
     if seat is not None:
         return reach_of(seat, ranges_of(settings.underlay_cidr))
-    if not settings.uplink:
-        return ALONE
-    return Reach(uplink=settings.uplink, routers=ipaddress.IPv4Network(settings.uplink_routers))
+    routers = ipaddress.IPv4Network(settings.uplink_routers) if settings.uplink_routers else None
+    return Reach(uplink=settings.uplink, routers=routers) if settings.uplink else ALONE
 
 
 def space_of(seat: Seat | None) -> str:

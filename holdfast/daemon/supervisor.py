@@ -308,7 +308,11 @@ def main() -> None:
     seats = seats_of(places)
     fabric = fabric_of(places, settings, seats)
     if fabric is not None:
-        fabric.make(publics_read(places))
+        try:
+            fabric.make(publics_read(places))
+        except HoldfastError as err:
+            log.error("fabric_not_made", reason=err.message, detail=err.detail)
+            raise
     control = children_of(places, settings, (), {})[0]
     addresses, control_pid = listening_on(settings, seats), read_pid(places.run / "control.pid")
     listeners = listening_sockets(settings, addresses, control_pid, control.needle)

@@ -49,6 +49,7 @@ def test_guests_on_two_hosts_reach_each_other_with_whole_packets_of_their_mtu(ma
     applied(machine, {"a": first, "b": second}, network("one", A, B))
     a, b = first.guest(A), second.guest(B)
     assert a.reaches(b.address) and b.reaches(a.address)
+    assert a.reaches("fe80::f816:3eff:fe00:2%eth0"), "what guests say in IPv6 on their own link crosses too"
     assert pings_whole(a, b.address, 1450) and not pings_whole(a, b.address, 1451)
     with listen(b, 80) as server, connect(a, b.address, 80) as client:
         connection, _ = server.accept()

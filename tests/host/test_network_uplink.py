@@ -182,6 +182,14 @@ def test_routers_of_a_host_have_different_names_on_the_uplink_until_its_range_is
     assert {s.name: s for s in again.spaces} == {s.name: s for s in planned.spaces}, "whatever their order"
 
 
+def test_a_host_that_has_the_uplink_to_itself_keeps_the_routers_own_addresses() -> None:
+    desired = host(network("one", A), routers=(router("one"),), externals=(EXTERNAL,))
+    alone, uplinked = (plan(desired, "hf", reach=reach).spaces[-1] for reach in (Reach(), Reach(uplink="eth1")))
+    (one,), (other,) = ([link for link in space.links if not link.peer_space] for space in (alone, uplinked))
+    assert (other.mac, other.addresses) == (one.mac, one.addresses) and other.peer_master != one.peer_master
+    assert (uplinked.routes, uplinked.tables) == (alone.routes, alone.tables)
+
+
 def test_an_uplink_brings_neither_gateway_nor_masquerade() -> None:
     planned = plan(host(externals=(EXTERNAL,)), "hf", reach=Reach("", "eth1", RANGES.block(1)))
     (space,) = planned.spaces

@@ -74,7 +74,7 @@ def _bridge(prefix: str, side: Side, guards: Sequence[Guard]) -> Table:
     )
     chains = tuple(_bridge_chains(side, filtered))
     if side.crossing:
-        here = {mac for guard in guards for mac in (guard.mac, *(m for m, _ in guard.sources))}
+        here = {guard.mac for guard in guards}
         collections += crossing.sets(side.crossing, side.bridge_mac, here, side.legs)
         chains += tuple(crossing.chains(side.crossing))
     return Table("bridge", prefix, collections, chains)

@@ -33,7 +33,7 @@ class Reach:
 
     tunnel: str = ""  # its own address in the network that the hosts share; empty: it has no tunnels
     uplink: str = ""  # its link to the public networks, whose gateway is elsewhere; empty: this host is the gateway
-    routers: ipaddress.IPv4Network | None = None  # what its routers are called on the uplink; of this host alone
+    routers: ipaddress.IPv4Network | None = None  # its routers' addresses on an uplink that other hosts are on, too
 
 
 ALONE = Reach()

@@ -49,7 +49,7 @@ def router_space(
         external = externals[router.external_network_id]
         addresses = (*outside.addresses, *(f"{address}/32" for address, _ in floating))
         links.append(replace(outside, addresses=addresses))
-        if draft.reach.uplink:  # no address of the leg is in the public network, whose gateway is yet on this wire
+        if draft.reach.routers:  # no address of the leg is in the public network, whose gateway is yet on this wire
             routes.append((str(values.network4(external.cidr)), "", outside.name))
         routes.append(("default", str(values.address4(external.gateway)), outside.name))
     for destination, hop in router.routes:
@@ -113,7 +113,7 @@ def external_bridge(draft: Draft, network_id: str) -> str:
 def router_addresses(draft: Draft, routers: Sequence[Router]) -> dict[str, str]:
     """What each router is called on the uplink: a place in the host's range that its id gives, or the next free one."""
     room = draft.reach.routers
-    if not draft.reach.uplink or room is None:
+    if room is None:
         return {}
     size, taken, found = room.num_addresses - 2, set[int](), {}
     for router in sorted(routers, key=lambda router: router.id):
@@ -146,7 +146,7 @@ def _outside(
         raise BadInput("a router's public address is outside of its public network")
     addresses = (f"{own}/{net.prefixlen}",) if own is not None else ()
     mac = values.mac(router.external_mac)
-    if draft.reach.uplink:
+    if draft.reach.routers:
         addresses = (f"{uplink_address}/32",) if uplink_address else ()
         mac = mac_of(f"{draft.host_id}/{router.id}")
     return Link(
