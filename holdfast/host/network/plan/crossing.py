@@ -26,10 +26,9 @@ class Crossing:
     remote: tuple[str, ...]  # MACs of ports on other hosts
 
 
-def sets(crossing: Crossing, bridge_mac: str, here: Iterable[str], legs: Iterable[str]) -> tuple[Collection, ...]:
+def sets(crossing: Crossing, bridge_mac: str, here: Iterable[str]) -> tuple[Collection, ...]:
     """Of the bridge table; `here` are the MACs of this host's own ports."""
     return (
-        _set("legs", "type ifname;", (f'"{leg}"' for leg in legs)),
         _set("here", "type ether_addr;", here),
         _set("elsewhere", "type ether_addr;", crossing.remote),
         _set("own_macs", "type ether_addr;", (*crossing.gateways, bridge_mac)),
@@ -42,9 +41,9 @@ def arriving(crossing: Crossing) -> str:
     return f'iifname "{crossing.link}" goto arrived'
 
 
-def leaving(crossing: Crossing) -> tuple[str, ...]:
-    """The rules of the bridge table's forward chain."""
-    return (f'oifname "{crossing.link}" goto leaving', f'iifname "{crossing.link}" oifname @legs drop')
+def leaving(crossing: Crossing) -> str:
+    """The rule of the bridge table's forward chain."""
+    return f'oifname "{crossing.link}" goto leaving'
 
 
 def chains(crossing: Crossing) -> Iterable[Chain]:
@@ -67,7 +66,6 @@ def chains(crossing: Crossing) -> Iterable[Chain]:
     yield Chain(
         "leaving",
         (
-            f"iifname @legs {_MANY} drop",
             "arp saddr ip @answered drop",
             "arp daddr ip @answered drop",
             f"{_MANY} goto flooded",
@@ -75,10 +73,8 @@ def chains(crossing: Crossing) -> Iterable[Chain]:
         ),
     )
     # the namespace itself speaks with this host's guests only
-    yield Chain(
-        "own_out", (f'oifname "{crossing.link}" drop',), "type filter hook output priority -300; policy accept;"
-    )
-    yield Chain("own_in", (f'iifname "{crossing.link}" drop',), "type filter hook input priority -300; policy accept;")
+    own = f'oifname "{crossing.link}" drop'
+    yield Chain("own", (own,), "type filter hook output priority -300; policy accept;")
 
 
 def untracked(crossing: Crossing) -> tuple[tuple[Collection, ...], Chain]:

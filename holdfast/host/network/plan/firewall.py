@@ -75,7 +75,7 @@ def _bridge(prefix: str, side: Side, guards: Sequence[Guard]) -> Table:
     chains = tuple(_bridge_chains(side, filtered))
     if side.crossing:
         here = {guard.mac for guard in guards}
-        collections += crossing.sets(side.crossing, side.bridge_mac, here, side.legs)
+        collections += crossing.sets(side.crossing, side.bridge_mac, here)
         chains += tuple(crossing.chains(side.crossing))
     return Table("bridge", prefix, collections, chains)
 
@@ -97,7 +97,7 @@ def _bridge_chains(side: Side, filtered: Sequence[Guard]) -> Iterable[Chain]:
     yield Chain(
         "forward",
         (
-            *(crossing.leaving(side.crossing) if side.crossing else ()),
+            *((crossing.leaving(side.crossing),) if side.crossing else ()),
             "oifname @free return",
             "oifname != @ports drop",
             "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 goto flooded",
