@@ -7,8 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.sim.clockwork import Violation
-from tests.sim.cluster import run_seed
+from tests.sim.cluster import SeedFailed, run_seed
 from tests.sim.stores import forget_ground
 
 
@@ -28,7 +27,7 @@ def main() -> int:
 def replay(seed: int) -> int:
     try:
         counts, story = run_seed(seed, lambda line: print(line))
-    except Violation as err:
+    except SeedFailed as err:
         print(f"VIOLATION {err}".split("\n", 1)[0])
         return 1
     print(dict(counts), story)
@@ -42,7 +41,7 @@ def many(first: int, count: int) -> int:
         try:
             counts, _ = run_seed(seed)
             total += counts
-        except Violation as err:
+        except SeedFailed as err:
             bad.append(seed)
             print(f"VIOLATION {err}\n", flush=True)
     for what, number in sorted(total.items()):

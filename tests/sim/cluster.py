@@ -31,6 +31,10 @@ CONVERGE_S = 360.0
 GONE_S = 120.0
 
 
+class SeedFailed(AssertionError):
+    """A violation, with the seed's last events and the command that replays it."""
+
+
 class Cluster:
     """Everything of one seed."""
 
@@ -177,7 +181,7 @@ class Cluster:
 
 
 def run_seed(seed: int, tell: Callable[[str], None] | None = None) -> tuple[Counter[str], str]:
-    """Run one seed; returns what happened in it and a digest of its story. Raises Violation with all that it knows."""
+    """Run one seed; returns what happened in it and a digest of its story. Raises SeedFailed."""
     loop = Loop(seed, tell)
     ground()  # before anything stands in
     collected = gc.isenabled()
@@ -188,7 +192,7 @@ def run_seed(seed: int, tell: Callable[[str], None] | None = None) -> tuple[Coun
             cluster.live()
         except Violation as err:
             story = "\n".join(loop.last)
-            raise Violation(
+            raise SeedFailed(
                 f"{err}\nseed {seed}, at {loop.seconds:.3f} s\n{story}\nreplay: make sim SEED={seed}"
             ) from err
         finally:
