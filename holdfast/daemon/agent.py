@@ -71,7 +71,7 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
         from holdfast.host.hypervisor.simulated import Simulated
 
         hypervisor, network, disks = Simulated(home), SimulatedNetwork(), SimulatedDisks()
-        volumes = VolumeFiles(storage.volumes, blank_image)
+        volumes = VolumeFiles(storage.volumes, blank_image, storage.kept is None)
     else:
         from holdfast.host.agent.local import LocalDisks, LocalNetwork, file_sender
         from holdfast.host.hypervisor.qemu.machines import Qemu
@@ -101,7 +101,7 @@ def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path)
         kernel = kernel_at_hand(Path(settings.packages))
         hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
         network, disks = LocalNetwork(host_network), LocalDisks(storage.disks, cache, send, desk.whole, storage.kept)
-        volumes = VolumeFiles(storage.volumes, cache.volume)
+        volumes = VolumeFiles(storage.volumes, cache.volume, storage.kept is None)
     capabilities = _capabilities(settings, hypervisor, disks, store_identity(storage.disks, storage.kept is None))
     lease = home / LEASE_FILE
     return Parts(
