@@ -12,8 +12,11 @@ from typing import Any
 
 import msgspec
 
+from holdfast.base.config import Settings
+from holdfast.base.errors import Conflict
 from holdfast.control.operations.engine import Engine
 from holdfast.control.operations.flavor import flavors_bootstrap
+from holdfast.control.operations.host.lease import host_register, lease_renew
 from holdfast.control.operations.host_desired import host_update_since
 from holdfast.control.operations.host_report import host_report_apply
 from holdfast.control.operations.image import image_new
@@ -55,7 +58,10 @@ class World:
         ranges = {"public_cidr": "172.24.4.0/24", "private_cidr": "10.77.0.0/24"}
         self.store.write(lambda tx: network_bootstrap(tx, **projects, **ranges))
         self.store.write(lambda tx: image_insert(tx, active_image(known.admin_project_id)))
-        self.hosts = [HostStandIn(self.store, directory / f"h{n}", n, capabilities) for n in range(1, hosts + 1)]
+        settings = cloud.services.settings
+        self.hosts = [
+            HostStandIn(self.store, settings, directory / f"h{n}", n, capabilities) for n in range(1, hosts + 1)
+        ]
         self.engine = self.make_engine()
         self.demo: Client = cloud.as_user()
         self.admin: Client = cloud.as_user("admin", "admin")
@@ -115,8 +121,11 @@ class World:
 class HostStandIn:
     """One host: the agent's own parts, stepped by hand."""
 
-    def __init__(self, store: Database, home: Path, number: int, capabilities: Capabilities) -> None:
-        self.store, self.home, self.name = store, home, f"h{number}"
+    def __init__(
+        self, store: Database, settings: Settings, home: Path, number: int, capabilities: Capabilities
+    ) -> None:
+        self.store, self.settings, self.home, self.name = store, settings, home, f"h{number}"
+        self.boots = 1
         self.host_id = f"22222222-2222-4222-8222-{number:012d}"
         self.capabilities = capabilities
         self.away = False
@@ -127,6 +136,7 @@ class HostStandIn:
 
     def restart(self) -> None:
         """A new agent that knows nothing but what is on its disk."""
+        self.incarnation = 0
         self.desk = Desk(self.host_id)
         reached = ReachedFiles(self.home / "reached")
         network = SimulatedNetwork()
@@ -142,8 +152,37 @@ class HostStandIn:
         self.keeping = VolumeKeeping(self.files, self.desk, Said(lambda word: word.id))
         self.words: dict[str, MachineReport] = {}
 
+    def die(self) -> None:
+        """Lose power: everything that ran here is gone, and nobody says so."""
+        self.away = True
+        self.end_guests()
+
+    def end_guests(self) -> None:
+        """As its keeper does when the lease lapsed."""
+        for machine in self.hypervisor.machines().values():
+            self.hypervisor.stop(machine.instance_id, 0)
+
+    def come_back(self) -> None:
+        """Boot again, with the same disk."""
+        self.away = False
+        self.boots += 1
+        self.restart()
+
+    def _admit(self) -> None:
+        """Register if that is due, and renew the lease, as agent and keeper do."""
+        boot = f"boot-{self.boots}"
+        try:
+            self.store.write(lambda tx: lease_renew(tx, self.settings, self.host_id, self.incarnation, boot))
+        except Conflict:
+            registered = self.store.write(lambda tx: host_register(tx, self.host_id, boot, self.name))
+            self.incarnation = registered.incarnation
+            self.desk.reset()
+            self.words.clear()
+            self.store.write(lambda tx: lease_renew(tx, self.settings, self.host_id, self.incarnation, boot))
+
     def step(self) -> bool:
         """Fetch, reconcile everything, report; returns whether anything was new."""
+        self._admit()
         update = self.store.read(lambda tx: host_update_since(tx, self.host_id, self.desk.version))
         before, files_before = dict(self.words), self.keeping.said.everything()
         if update is not None:

@@ -88,6 +88,8 @@ HOST_LEASE_S: Final = 30  # how long a host may run its guests without renewing;
 LEASE_MARGIN_S: Final = 5  # after a lease's end until its guests count as ended: KEEPER_LOOK_S, a kill, clock drift
 FENCE_LOOK_S: Final = 1  # between two looks for hosts whose lease lapsed
 FENCE_WAIT_S: Final = 300  # that an evacuation waits for proof that its host is off
+FENCE_AGAIN_S: Final = 30  # between two rounds of tries at a switch that did not see the power off
+FENCE_AT_ONCE: Final = 16  # switches that one replica waits for: a rack that loses its power
 HOSTS_LOST_MAX: Final = 0.55  # share of the hosts; when more vanish at once the fault is more likely ours
 
 # volumes
@@ -120,6 +122,17 @@ KEEPER_FIRST_TRY_S: Final = 1  # between tries while no lease was ever granted: 
 KEEPER_REQUEST_S: Final = 5  # one renewal, from connect to the last byte
 KEEPER_ANSWER_BYTES: Final = 16 << 10  # a grant is 40 bytes
 LEASE_MAX_S: Final = 3_600  # a longer grant is no grant: the host would run on for that long
+
+# fencing
+FENCE_ASK_S: Final = 20  # one call of a fence tool; a BMC answers within 5 s, a busy one later
+FENCE_TRIES: Final = 3  # times that a machine is told to go off, in all
+FENCE_SETTLE_S: Final = 30  # from an accepted "off" until the machine says that it is off; 10 s are usual
+FENCE_PAUSE_S: Final = 1  # between two questions: a BMC is a small computer
+FENCE_OUTPUT_BYTES: Final = 64 << 10  # kept of what a tool prints; an answer has one line
+FENCE_ANSWER_CHARS: Final = 400  # of it shown and logged
+FENCE_CONFIG_BYTES: Final = 16 << 10  # one host's configuration; it passes through a pipe whole
+FENCE_ARGUMENTS: Final = 64  # of an operator's program
+IPMI_PASSWORD_BYTES: Final = 20  # the protocol's own limit; the rest would be cut off silently
 
 # network
 ADDRESS_COOL_DOWN_S: Final = 120  # a released address is not handed out again before, unless nothing else is free

@@ -19,6 +19,8 @@ from holdfast.api.identity import routes as identity
 from holdfast.api.identity.tokens import credentials_of
 from holdfast.api.image import routes as image
 from holdfast.api.network import routes as network
+from holdfast.api.operator import routes as operator
+from holdfast.api.placement import routes as placement
 from holdfast.api.versions import ROOT
 from holdfast.api.volume import routes as volume
 from holdfast.base.clock import Clock, SystemClock
@@ -29,6 +31,7 @@ from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.reconcilers.history import History
 from holdfast.control.reconcilers.images import ImageSweep
 from holdfast.control.reconcilers.loop import Reconciler
+from holdfast.control.reconcilers.power_fencing import PowerFencing
 from holdfast.control.store.database import Database
 from holdfast.debug import routes as debug
 
@@ -38,7 +41,9 @@ FACADES: tuple[Facade, ...] = (
     network.FACADE,
     compute.FACADE,
     volume.FACADE,
+    placement.FACADE,
     hosts.FACADE,
+    operator.FACADE,
     *ec2.FACADES,
     debug.FACADE,
 )
@@ -48,7 +53,9 @@ RULES: dict[str, str] = {
     **network.RULES,
     **compute.RULES,
     **volume.RULES,
+    **placement.RULES,
     **ec2.RULES,
+    **operator.RULES,
     **debug.RULES,
 }
 
@@ -73,4 +80,5 @@ def make_reconcilers(services: Services) -> tuple[Reconciler, ...]:
     """Return everything that repairs drift."""
     store = services.store
     evacuations = Evacuations(store, services.settings, services.clock)
-    return (evacuations, Deletions(store), History(store), ImageSweep(store, services.images))
+    power = PowerFencing(store, services.settings, services.authority.secrets)
+    return (evacuations, power, Deletions(store), History(store), ImageSweep(store, services.images))

@@ -123,7 +123,7 @@ def _bring_up(places: Places, settings: config.Settings, flags: dict[str, Any], 
         session = first_rows.session_of(places, settings, "admin")
         first_rows.ec2_credentials_ensure(places, settings, session)
         wait_for(lambda: first_rows.host_is_up(session), UP_READY_S, f"the agent did not report; see {places.logs}")
-        told.words = f"identity compute image network volume ec2 on {settings.endpoint}"
+        told.words = f"identity compute image network volume placement ec2 on {settings.endpoint}"
     if settings.hypervisor != "simulated":
         from holdfast.daemon.first_image import tiny_ensure
 

@@ -52,6 +52,7 @@ TASK: Final = {
     "server_pause": "pausing",
     "server_unpause": "unpausing",
     "server_rebuild": "rebuilding",
+    "server_evacuate": "rebuilding",
     "server_capture": "image_snapshot",
     "server_resize": "resize_migrating",
     "server_revert": "resize_reverting",

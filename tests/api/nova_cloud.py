@@ -111,6 +111,7 @@ def server_row(project_id: str, now_us: int, **changes: Any) -> Instance:
         "boot": 1,
         "soft": False,
         "disk": 1,
+        "disk_made": 1,
         "flavor": Flavor("2", "m1.small", 2, 2_048, 20),
         "old_flavor": None,
         "image_id": "",

@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.base.limits import HOST_DOWN_S
 from holdfast.control.store.host import host_fetch, host_names, hosts_list
+from holdfast.control.store.host_fence import host_fence_fetch, host_fence_set
 from tests.api.nova_cloud import add_host, add_server, at, nova, ok, refused
 from tests.conftest import Cloud
 
@@ -130,7 +131,9 @@ def test_a_host_is_forgotten_only_when_it_holds_nothing(nova: Cloud) -> None:
     add_server(store, nova.known.demo_project_id, host_id=busy)
     message = refused(admin.delete(f"{V21}/os-services/{busy}"), 409, "conflictingRequest")
     assert "hosting instances" in message
+    store.write(lambda tx: host_fence_set(tx, idle, "sealed"))
     assert admin.delete(f"{V21}/os-services/{idle}").status == 204
+    assert store.read(lambda tx: host_fence_fetch(tx, idle)) is None, "its password went with it"
     assert store.read(host_names) == {busy: "busy"}
 
 

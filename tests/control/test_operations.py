@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from holdfast.base.errors import BadInput, Conflict, HoldfastError, Unavailable
 from holdfast.base.limits import OPERATION_DEADLINE_S, OPERATION_LEASE_S
 from holdfast.control.operations.act import Work
-from holdfast.control.operations.server import create as server_create
+from holdfast.control.operations.server import placing
 from holdfast.control.store.host import allocations_list
 from holdfast.control.store.operation import (
     operation,
@@ -221,14 +221,14 @@ def test_an_instance_has_at_most_one_open_operation(world: World) -> None:
 
 def test_one_operation_that_raises_does_not_hold_up_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     poison, *healthy = [world.boot(f"s{n}") for n in range(4)]
-    place = server_create.place
+    place = placing.place
 
     def place_or_raise(request: Any, rooms: Any) -> Any:
         if request.instance_id == poison:
             raise ZeroDivisionError("unforeseen")
         return place(request, rooms)
 
-    monkeypatch.setattr(server_create, "place", place_or_raise)
+    monkeypatch.setattr(placing, "place", place_or_raise)
     for _ in range(8):
         world.settle()
         world.clock.advance_s(40)

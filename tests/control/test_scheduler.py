@@ -18,7 +18,7 @@ SMALL = Request("i", vcpus=1, memory_mib=1_000, disk_gib=1, image_id="image")
 
 
 def room(name: str, used: tuple[int, int, int] = (0, 0, 0), up: bool = True, **words: Any) -> Room:
-    host = Host(name, name, "nova", True, "", None, [], [], [], 0, 0, 0, 0)
+    host = Host(name, name, "nova", True, "", None, [], [], [], 0, 0, "", 0, 0)
     return Room(msgspec.structs.replace(host, **words), up, 16, 16_000, 100, *used)
 
 

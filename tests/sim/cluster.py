@@ -104,7 +104,10 @@ class Cluster:
     def chaos(self) -> None:
         """Faults at random instants, of some kinds per seed: which, and how many, is the seed's own."""
         loop, dice = self.loop, self.loop.dice
-        kinds = [*dice.sample(sorted(FAULTS), dice.randint(1, 5)), dice.choice(("host_lost", "link_cut", "host_frozen"))]
+        kinds = [
+            *dice.sample(sorted(FAULTS), dice.randint(1, 5)),
+            dice.choice(("host_lost", "link_cut", "host_frozen")),
+        ]
         loop.note(f"kinds of faults: {kinds}")
         for _ in range(dice.randint(3, 12)):
             kind = dice.choice(kinds)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.base.errors import Conflict, Unavailable
+from holdfast.base.errors import Unavailable
 from holdfast.base.limits import KEEPER_REQUEST_S
 from holdfast.domain.observed import Capabilities
 from holdfast.host.agent import link as links

@@ -90,7 +90,8 @@ class Replica:
         """Answer one request, in the thread of this replica that calls it."""
         pause, self.store.pause_s = self.store.pause_s, lambda: 0.0  # a request waits before it, not inside
         try:
-            return inline().run_until_complete(Client(self.application, loop=inline())._request(method, url, body, headers))
+            return inline().run_until_complete(
+                Client(self.application, loop=inline())._request(method, url, body, headers)
+            )
         finally:
             self.store.pause_s = pause
-

@@ -56,7 +56,9 @@ class Rest:
             if self._names(str(instance_id)) != hosts
         ]
         known = {instance_id for instance_id, *_ in rows(_INSTANCES)}
-        found += [f"{i} runs and nobody knows it" for i, hosts in self.c.world.running.items() if hosts and i not in known]
+        found += [
+            f"{i} runs and nobody knows it" for i, hosts in self.c.world.running.items() if hosts and i not in known
+        ]
         return found or [words for words in self.c.audit() if not any(i in words for (i,) in refused)]
 
     def _names(self, instance_id: str) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
-
 from typing import TYPE_CHECKING
 
 from tests.sim.clockwork import Violation, loop

@@ -18,6 +18,7 @@ from holdfast.base.errors import BadInput, Conflict, NotSupported
 from holdfast.control.operations.flavor import flavor_resolve
 from holdfast.control.operations.server.acts import act_begin
 from holdfast.control.operations.server.capture import server_capture_begin
+from holdfast.control.operations.server.evacuate import server_evacuate_begin
 from holdfast.control.operations.server.rebuild import server_rebuild_begin
 from holdfast.control.operations.server.resize import server_resize_begin, server_resize_confirm, server_revert_begin
 from holdfast.control.store.console import console_text
@@ -37,6 +38,7 @@ RULES = {
     f"{_P}servers:confirm_resize": MEMBER,
     f"{_P}servers:revert_resize": MEMBER,
     f"{_P}servers:create_image": MEMBER,
+    f"{_P}os-evacuate": ADMIN,
     f"{_P}os-pause-server:pause": MEMBER,
     f"{_P}os-pause-server:unpause": MEMBER,
     f"{_P}os-lock-server:lock": MEMBER,
@@ -156,6 +158,19 @@ def _revert_resize(call: Call, tx: Tx, _: Any) -> Reply:
     return Reply(202)
 
 
+def _evacuate(call: Call, tx: Tx, body: Any) -> Reply:
+    known = {"host", "adminPass", "force", "onSharedStorage"} if call.version < 14 else {"host", "adminPass", "force"}
+    unknown = body.keys() - known if isinstance(body, dict) else {"must be an object"}
+    if unknown:
+        raise BadInput(f"Invalid input for field/attribute evacuate: {', '.join(sorted(unknown))}")
+    server = find_server(call, tx, _P + "os-evacuate")
+    rebuild = body.get("onSharedStorage") in (False, "False", "false")  # said in so many words: the disk is given up
+    target = text(body["host"], "host") if body.get("host") else ""
+    settings = call.services.settings
+    server_evacuate_begin(tx, settings, server.instance, call.credentials, call.request_id, target, rebuild)
+    return Reply(200, {"adminPass": ""} if call.version < 14 else None)
+
+
 def _create_image(call: Call, tx: Tx, body: Any) -> Reply:
     if not isinstance(body, dict):
         raise BadInput("Invalid input for field/attribute createImage: must be an object")
@@ -208,13 +223,13 @@ ACTIONS: dict[str, Callable[[Call, Tx, Any], Reply]] = {
     "confirmResize": _confirm_resize,
     "revertResize": _revert_resize,
     "createImage": _create_image,
+    "evacuate": _evacuate,
     "os-getConsoleOutput": _console_output,
     "os-resetState": _reset_state,
 }
 NOT_HERE = {
     "migrate",
     "os-migrateLive",
-    "evacuate",
     "suspend",
     "resume",
     "rescue",

@@ -1,6 +1,7 @@
 """Nova's services: one nova-compute per host, which an operator takes out of scheduling here; and os-hosts.
 
-Whether a host is up is what its reports say; nobody can say it for it (forced_down).
+Whether a host is up is what its reports say. `forced_down` is an operator's word that it is off, one of the proofs
+that it may be fenced by; it shows whether it is.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from holdfast.api.http.call import Call, Reply
 from holdfast.api.http.policy import ADMIN
 from holdfast.api.http.routes import Route
 from holdfast.base import ids
+from holdfast.base import log as logs
 from holdfast.base.clock import iso_micros
-from holdfast.base.errors import BadInput, Conflict, NotFound, NotSupported
+from holdfast.base.errors import BadInput, Conflict, NotFound
+from holdfast.control.operations.host.fencing import word_given
+from holdfast.control.operations.host.lease import host_enable, host_forget
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import allocation_sums, host_delete, host_update, hosts_list
-from holdfast.control.store.instance import host_is_used
-from holdfast.control.store.volume.rows import host_keeps_files
+from holdfast.control.store.host import allocation_sums, hosts_list
+from holdfast.control.store.host_lease import lease_fetch, leases_by_host
 from holdfast.domain.host import Host
+from holdfast.domain.lease import HostLease, HostPhase, nobody
+
+log = logs.get(__name__)
 
 BINARY: Final = "nova-compute"
 UUIDS_SINCE: Final = 53
@@ -38,7 +44,7 @@ def host_matches(call: Call, host: Host, asked: str) -> bool:
     return str(host_number(call, host)) == asked
 
 
-def _view(call: Call, host: Host) -> dict[str, Any]:
+def _view(call: Call, host: Host, lease: HostLease) -> dict[str, Any]:
     shown = {
         "id": host_number(call, host),
         "binary": BINARY,
@@ -49,15 +55,16 @@ def _view(call: Call, host: Host) -> dict[str, Any]:
         "updated_at": iso_micros(host.reported_us).rstrip("Z") if host.reported_us else None,
         "disabled_reason": host.disabled_reason or None,
     }
-    return {**shown, "forced_down": False} if call.version >= 11 else shown
+    return {**shown, "forced_down": lease.phase is HostPhase.FENCED} if call.version >= 11 else shown
 
 
 def services_index(call: Call) -> Reply:
     """GET os-services."""
     requests.query_known(call, ("host", "binary"))
     name, binary = call.argument("host"), call.argument("binary")
-    hosts = call.services.store.read(hosts_list) if binary in ("", BINARY) else []
-    return Reply(200, {"services": [_view(call, host) for host in hosts if name in ("", host.name)]})
+    hosts, leases = call.services.store.read(lambda tx: (hosts_list(tx), leases_by_host(tx)))
+    wanted = [host for host in hosts if name in ("", host.name) and binary in ("", BINARY)]
+    return Reply(200, {"services": [_view(call, host, leases.get(host.id) or nobody(host.id)) for host in wanted]})
 
 
 def _by_id(tx: Tx, call: Call) -> Host:
@@ -77,8 +84,13 @@ def _by_name(tx: Tx, name: str) -> Host:
     raise NotFound(f"Could not find binary {BINARY} on host {name}.")
 
 
-def _no_forced_down() -> None:
-    raise NotSupported("A host is down when it does not report; this cannot be set. Disable it to keep servers off it.")
+def _force_down(call: Call, tx: Tx, host: Host, down: bool) -> None:
+    """An operator's word that a host is off. It cannot be taken back: a host that is on says so by registering."""
+    fenced = lease_fetch(tx, host.id).phase is HostPhase.FENCED
+    if not down and fenced:
+        raise Conflict(f"Host {host.name} is fenced: it is up again when its agent registers, and not before")
+    if down and not fenced and (missing := word_given(tx, host, call.credentials.user_id, "forced_down")):
+        log.info("host_not_fenced_yet", host=host.name, missing=missing)
 
 
 def service_update(call: Call) -> Reply:
@@ -89,8 +101,6 @@ def service_update(call: Call) -> Reply:
         "forced_down": requests.boolean,
     }
     wanted = requests.mapping("body", call.json(), checks)
-    if wanted.get("forced_down"):
-        _no_forced_down()
     if "status" not in wanted and "forced_down" not in wanted:
         raise BadInput("No updates were requested. Fields 'status' or 'forced_down' should be specified.")
     if wanted.get("status") == "enabled" and "disabled_reason" in wanted:
@@ -99,14 +109,12 @@ def service_update(call: Call) -> Reply:
     def change(tx: Tx) -> Reply:
         host = _by_id(tx, call)
         if "status" in wanted:
-            _set(tx, host, wanted["status"] == "enabled", wanted.get("disabled_reason", ""))
-        return Reply(200, {"service": _view(call, _by_id(tx, call))})
+            host_enable(tx, host.id, wanted["status"] == "enabled", wanted.get("disabled_reason", ""))
+        if "forced_down" in wanted:
+            _force_down(call, tx, host, wanted["forced_down"])
+        return Reply(200, {"service": _view(call, _by_id(tx, call), lease_fetch(tx, host.id))})
 
     return call.services.store.write(change)
-
-
-def _set(tx: Tx, host: Host, enabled: bool, reason: str) -> None:
-    host_update(tx, host.id, enabled=enabled, disabled_reason=reason)
 
 
 def service_act(call: Call) -> Reply:
@@ -125,28 +133,30 @@ def service_act(call: Call) -> Reply:
             f"Updating a {wanted['binary'][:80]} service is not supported. Only {BINARY} services can be updated."
         )
     if verb == "force-down":
-        _no_forced_down()
+        return call.services.store.write(lambda tx: _forced_down(call, tx, wanted))
     if verb == "disable-log-reason" and "disabled_reason" not in wanted:
         raise BadInput("Missing disabled reason field")
     reason = wanted.get("disabled_reason", "") if verb == "disable-log-reason" else ""
     enabled = verb == "enable"
-    call.services.store.write(lambda tx: _set(tx, _by_name(tx, wanted["host"]), enabled, reason))
+    call.services.store.write(lambda tx: host_enable(tx, _by_name(tx, wanted["host"]).id, enabled, reason))
     shown = {"host": wanted["host"], "binary": BINARY, "status": "enabled" if enabled else "disabled"}
     return Reply(200, {"service": {**shown, "disabled_reason": reason} if reason else shown})
+
+
+def _forced_down(call: Call, tx: Tx, wanted: dict[str, Any]) -> Reply:
+    if "forced_down" not in wanted:
+        raise BadInput("Missing forced_down field")
+    host = _by_name(tx, wanted["host"])
+    _force_down(call, tx, host, wanted["forced_down"])
+    fenced = lease_fetch(tx, host.id).phase is HostPhase.FENCED
+    return Reply(200, {"service": {"host": host.name, "binary": BINARY, "forced_down": fenced}})
 
 
 def service_remove(call: Call) -> Reply:
     """DELETE os-services/ID: forget a host that holds nothing; its agent is refused from then on. 204."""
 
     def change(tx: Tx) -> Reply:
-        host = _by_id(tx, call)
-        if host_is_used(tx, host.id):
-            raise Conflict(
-                "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."
-            )
-        if host_keeps_files(tx, host.id):
-            raise Conflict(f"Host {host.name} keeps volumes or snapshots. Delete them first.")
-        host_delete(tx, host.id)
+        host_forget(tx, _by_id(tx, call))
         return Reply(204)
 
     return call.services.store.write(change)

@@ -19,8 +19,7 @@ from holdfast.base.limits import PAGE_ROWS
 from holdfast.control.store.database import Tx
 from holdfast.control.store.instance import instance_fetch, instance_runs
 from holdfast.domain.desired import Power
-from holdfast.domain.instance import InstanceState
-from holdfast.domain.usage import InstanceRun
+from holdfast.domain.instance import InstanceRun, InstanceState
 
 _RULE: Final = "os_compute_api:os-simple-tenant-usage"
 _PAGED: Final = 40

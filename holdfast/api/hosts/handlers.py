@@ -114,7 +114,7 @@ def register(call: Call) -> Reply:
 
 
 def lease_grant(call: Call) -> Reply:
-    """POST lease {"incarnation", "boot_id"}: how long the host may run its guests without another grant, and who sees to it."""
+    """POST lease {"incarnation", "boot_id"}: how long the host may run its guests, and whether its keeper ends them."""
     body, host_id = call.json(), call.parameters["host_id"]
     incarnation, boot_id = body.get("incarnation"), body.get("boot_id")
     if type(incarnation) is not int or not isinstance(boot_id, str):

@@ -119,12 +119,17 @@ def _weight(request: Request, room: Room) -> float:
     return free_memory + free_vcpus + warm + together
 
 
+def _against(request: Request, room: Room) -> str:
+    """Why not there; empty when it is possible."""
+    return next((words for check in FILTERS if (words := check(request, room))), "")
+
+
 def place(request: Request, rooms: Sequence[Room]) -> Decision:
     """Return the best host; raises NoCapacity whose message names each host's reason."""
     rejected: dict[str, str] = {}
     fit: list[Room] = []
     for room in rooms:
-        reason = next((words for check in FILTERS if (words := check(request, room))), "")
+        reason = _against(request, room)
         if reason:
             rejected[room.host.name] = reason
         else:
@@ -134,6 +139,12 @@ def place(request: Request, rooms: Sequence[Room]) -> Decision:
         raise NoCapacity(f"No valid host was found. {words}", code="no_valid_host")
     best = max(fit, key=lambda room: (_weight(request, room), room.host.id))
     return Decision(best.host.id, rejected)
+
+
+def fitting(request: Request, rooms: Sequence[Room]) -> list[Room]:
+    """Every host that is possible, best first: `place` takes the first."""
+    fit = [room for room in rooms if not _against(request, room)]
+    return sorted(fit, key=lambda room: (_weight(request, room), room.host.id), reverse=True)
 
 
 def places_count(request: Request, rooms: Sequence[Room], count: int) -> int:

@@ -41,9 +41,8 @@ from holdfast.control.store.operation import operation
 from holdfast.control.store.revision import revision_next
 from holdfast.control.store.schema import Json, Word, instant, metadata
 from holdfast.domain.desired import Power
-from holdfast.domain.instance import Fault, Flavor, Instance, InstanceState, Observation
+from holdfast.domain.instance import Fault, Flavor, Instance, InstanceRun, InstanceState, Observation
 from holdfast.domain.operation import OperationState
-from holdfast.domain.usage import InstanceRun
 
 instance = Table(
     "instance",
@@ -207,6 +206,13 @@ def instances_of_host_since(tx: Tx, host_id: str, revision: int) -> list[Instanc
     columns = instance.c
     statement = select(*COLUMNS).where(columns.host_id == host_id, columns.revision > revision)
     return tx.structs(Instance, statement.order_by(columns.revision))
+
+
+def instance_names(tx: Tx, instance_ids: Sequence[str]) -> dict[str, str]:
+    """Names by id, deleted ones as well."""
+    columns = instance.c
+    found = tx.all(select(columns.id, columns.name).where(columns.id.in_(instance_ids))) if instance_ids else ()
+    return dict(map(tuple, found))
 
 
 def instance_ids_of_host(tx: Tx, host_id: str) -> list[str]:

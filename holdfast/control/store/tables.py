@@ -6,6 +6,7 @@ from holdfast.control.store import (  # noqa: F401 (each import declares its tab
     console,
     flavor,
     host,
+    host_fence,
     host_lease,
     idempotency,
     image,

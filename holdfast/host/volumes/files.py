@@ -30,9 +30,7 @@ class VolumeFiles:
     `shared`: other hosts have files there too, which are no business of this one.
     """
 
-    def __init__(
-        self, directory: Path, write_image: Callable[[ImageSource, Path], None], shared: bool = False
-    ) -> None:
+    def __init__(self, directory: Path, write_image: Callable[[ImageSource, Path], None], shared: bool = False) -> None:
         self._directory, self._write_image, self.shared = directory, write_image, shared
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         for left in () if shared else directory.glob(f"*{PART}"):  # of an agent that was killed: there is only one here

@@ -19,6 +19,7 @@ from holdfast.base.errors import Conflict
 from holdfast.base.limits import LEASE_MARGIN_S
 from holdfast.control.operations.network.port_instance import host_ports_unseen
 from holdfast.control.store.database import Tx
+from holdfast.control.store.host_fence import host_fence_fetch
 from holdfast.control.store.host_lease import lease_fetch, lease_write, proof_add, proofs_of
 from holdfast.control.store.instance import instance_ids_of_host
 from holdfast.control.store.operation import evacuations_release, operations_wake
@@ -52,8 +53,9 @@ def fence_proof(tx: Tx, host: Host, lease: HostLease) -> tuple[Proof | None, str
     for kind in (Proof.POWER, Proof.WORD):
         if kind in evidence:
             return kind, ""
-    if needs_power(tx, host.id):
-        return None, f"the power of host {host.name} to be seen off: holdfast host show {host.name}"
+    if (fence := host_fence_fetch(tx, host.id)) is not None:
+        last = f" (last: {fence.words})" if fence.words else ""
+        return None, f"the power of host {host.name} to be seen off by its fence driver{last}"
     if lease.enforced:
         return Proof.LEASE, ""
     return None, (
@@ -62,9 +64,11 @@ def fence_proof(tx: Tx, host: Host, lease: HostLease) -> tuple[Proof | None, str
     )
 
 
-def needs_power(tx: Tx, host_id: str) -> bool:
-    """Whether a fence driver must have seen the power of a host off: it has one."""
-    return False
+def guarantee_of(tx: Tx, host_id: str, lease: HostLease) -> str:
+    """Which proof an evacuation of this host will rest on: power, lease or word."""
+    if host_fence_fetch(tx, host_id) is not None:
+        return Proof.POWER.value
+    return (Proof.LEASE if lease.enforced else Proof.WORD).value
 
 
 def word_given(tx: Tx, host: Host, user_id: str, words: str) -> str:

@@ -14,14 +14,19 @@ from holdfast.base.config import Settings
 from holdfast.base.errors import Conflict
 from holdfast.base.limits import HOST_LEASE_S
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_names, host_update
+from holdfast.control.store.host import host_delete, host_names, host_update
+from holdfast.control.store.host_fence import host_fence_delete
 from holdfast.control.store.host_lease import (
     departed_since,
     hosts_sharing_disks,
     lease_extend,
     lease_fetch,
+    lease_forget,
     lease_write,
 )
+from holdfast.control.store.instance import host_is_used
+from holdfast.control.store.volume.rows import host_keeps_files
+from holdfast.domain.host import Host
 from holdfast.domain.lease import HostLease, HostPhase
 
 log = logs.get(__name__)
@@ -93,3 +98,18 @@ def host_returned(tx: Tx, host_id: str) -> None:
 def host_enable(tx: Tx, host_id: str, enabled: bool, reason: str = "") -> None:
     """Say whether a host gets new instances."""
     host_update(tx, host_id, enabled=enabled, disabled_reason="" if enabled else reason)
+
+
+def host_forget(tx: Tx, host: Host) -> None:
+    """Forget a host that holds nothing: its agent is refused from then on. Conflict names what it still holds."""
+    if host_is_used(tx, host.id):
+        raise Conflict(
+            "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."
+        )
+    if host_keeps_files(tx, host.id):
+        raise Conflict(f"Host {host.name} keeps volumes or snapshots. Delete them first.")
+    if departed_since(tx, host.id, 0) and lease_fetch(tx, host.id).phase is not HostPhase.FENCED:
+        raise Conflict(f"Host {host.name} may still run what left it: fence it first: holdfast host fence {host.name}")
+    lease_forget(tx, host.id)
+    host_fence_delete(tx, host.id)
+    host_delete(tx, host.id)

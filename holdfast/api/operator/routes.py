@@ -1,0 +1,26 @@
+"""The operator facade: our own shape of answers, under /operator. Every route is for administrators."""
+
+from __future__ import annotations
+
+from holdfast.api.http.faults import plain_fault
+from holdfast.api.http.policy import ADMIN
+from holdfast.api.http.routes import Facade, Route
+from holdfast.api.operator import evacuations, hosts
+
+_LOOK, _ACT = "holdfast:hosts:look", "holdfast:hosts:act"
+RULES = {_LOOK: ADMIN, _ACT: ADMIN}
+_ONE = "/v1/hosts/{host}"
+ROUTES = (
+    Route("GET", "/v1/hosts", hosts.hosts_index, _LOOK),
+    Route("GET", _ONE, hosts.host_show, _LOOK),
+    Route("POST", f"{_ONE}/enable", hosts.host_take, _ACT),
+    Route("POST", f"{_ONE}/disable", hosts.host_close, _ACT),
+    Route("POST", f"{_ONE}/fence", hosts.host_fence, _ACT),
+    Route("POST", f"{_ONE}/evacuate", evacuations.host_leave, _ACT),
+    Route("GET", f"{_ONE}/fence-config", hosts.fence_config_get, _LOOK),
+    Route("PUT", f"{_ONE}/fence-config", hosts.fence_config_put, _ACT),
+    Route("DELETE", f"{_ONE}/fence-config", hosts.fence_config_remove, _ACT),
+    Route("DELETE", _ONE, hosts.host_remove, _ACT),
+    Route("GET", "/v1/evacuations", evacuations.evacuations_index, _LOOK),
+)
+FACADE = Facade(name="operator", mount="operator", routes=ROUTES, fault=plain_fault)

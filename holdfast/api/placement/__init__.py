@@ -1,0 +1,1 @@
+"""Placement, read only: a view of hosts, promises and the scheduler's rooms."""

@@ -1,0 +1,1 @@
+"""What hosts have promised, as rows of consumers."""

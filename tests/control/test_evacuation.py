@@ -1,0 +1,356 @@
+"""Hosts die, and what they ran runs elsewhere, once: proof, claim, former holders, return, priority, disks.
+
+The world is asked (which host's files say that a machine runs), and rows; never our own summary.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from holdfast.base.errors import Conflict, Unavailable
+from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S
+from holdfast.control.operations.host.fencing import word_given
+from holdfast.control.reconcilers.evacuations import Evacuations
+from holdfast.control.store.host import host_fetch
+from holdfast.control.store.host_lease import departed_from, lease_fetch
+from holdfast.domain.lease import HostPhase
+from holdfast.host.hypervisor.simulated import queue_failure
+from tests.conftest import Cloud
+from tests.world import CAPABILITIES, IMAGE, World
+
+SHARED = msgspec.structs.replace(CAPABILITIES, disk_store="11111111-2222-4333-8444-555555555555")
+LAPSED_S = HOST_LEASE_S + LEASE_MARGIN_S + 8
+SMALL = msgspec.structs.replace(SHARED, memory_mib=512 + 128 * 2)  # two servers of the smallest flavor
+
+
+class Steady:
+    """The automatic evacuation of a replica that has been looking for long enough."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.reconciler = Evacuations(world.store, world.cloud.services.settings, world.clock)
+        for _ in range(10):
+            self.look(HOST_LEASE_S / 6)
+
+    def look(self, seconds: float) -> None:
+        """Let time pass in which the living hosts speak, and look."""
+        while seconds > 0:
+            self.world.clock.advance_s(min(seconds, 4))
+            seconds -= 4
+            for host in self.world.hosts:
+                if not host.away:
+                    host.step()
+            self.reconciler.tick()
+
+
+@pytest.fixture
+def world(cloud: Cloud, tmp_path: Path) -> World:
+    return World(cloud, tmp_path, hosts=3, capabilities=SHARED)
+
+
+TINY = {"imageRef": IMAGE, "flavorRef": "42", "networks": "none"}
+
+
+def boot_on(world: World, host: str, name: str = "web", **words: Any) -> str:
+    body = {"name": name, "imageRef": "11111111-1111-4111-8111-111111111111", "flavorRef": "42", "networks": "none"}
+    answer = world.nova(
+        "POST", "/servers", {"server": {**body, "availability_zone": f"nova:{host}", **words}}, world.admin
+    )
+    assert answer.status == 202, answer.body
+    world.settle()
+    server_id = str(answer.json["server"]["id"])
+    assert world.running()[server_id] == [host]
+    return server_id
+
+
+def status(world: World, server_id: str) -> str:
+    answer = world.nova("GET", f"/servers/{server_id}", client=world.admin)
+    return "GONE" if answer.status == 404 else str(answer.json["server"]["status"])
+
+
+def pass_time(world: World, seconds: float) -> None:
+    """Time in which the hosts that are there go on reporting."""
+    while seconds > 0:
+        world.clock.advance_s(min(seconds, 4))
+        seconds -= 4
+        world.settle()
+
+
+def evacuations(world: World) -> list[dict[str, Any]]:
+    return list(world.admin.request("GET", "/operator/v1/evacuations").json["evacuations"])
+
+
+def test_a_dead_hosts_server_runs_elsewhere_once_its_lease_lapsed(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    world.hosts[0].die()
+    auto.look(HOST_DOWN_S + 4)
+    world.settle()
+    assert server not in world.running()  # silent is not dead
+    auto.look(LAPSED_S)
+    world.settle()
+    assert world.running()[server] in (["h2"], ["h3"])
+    assert status(world, server) == "ACTIVE"
+    assert [act["state"] for act in evacuations(world)] == ["done"]
+
+
+def test_a_partitioned_host_is_not_evacuated_before_its_keeper_has_ended_its_guests(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    world.hosts[0].away = True  # and everything on it runs on
+    for _ in range(12):
+        auto.look(4)
+        world.settle()
+        lease = world.store.read(lambda tx: lease_fetch(tx, world.hosts[0].host_id))
+        if world.clock.now_us() >= lease.until_us:
+            world.hosts[0].end_guests()  # the keeper's part, at the lease's end
+        assert len(world.running().get(server, [])) <= 1
+    assert world.running()[server] != ["h1"]
+
+
+def test_a_host_that_returns_ends_what_left_it_and_gets_nothing_before_it_said_so(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    source = world.hosts[0]
+    source.away = True
+    auto.look(LAPSED_S + HOST_DOWN_S)
+    world.settle()
+    assert world.running()[server][0] == "h1" and len(world.running()[server]) == 2  # its keeper was dead: on purpose
+    with pytest.raises(Conflict):
+        source_report(world)
+    source.away = False
+    source.step()
+    assert world.running()[server] != ["h1"] and len(world.running()[server]) == 1
+    world.settle()
+    assert world.store.read(lambda tx: lease_fetch(tx, source.host_id)).phase is HostPhase.MEMBER
+    assert status(world, server) == "ACTIVE"
+    assert world.audit() == []
+
+
+def source_report(world: World) -> None:
+    """What an agent says that was asleep while its host was fenced."""
+    from holdfast.control.operations.host.lease import host_admitted
+
+    host = world.hosts[0]
+    world.store.read(lambda tx: host_admitted(tx, host.host_id, host.incarnation))
+
+
+def test_five_requests_make_one_move(world: World) -> None:
+    server = boot_on(world, "h1")
+    world.hosts[0].die()
+    pass_time(world, LAPSED_S)
+    for _ in range(5):
+        assert world.nova("POST", f"/servers/{server}/action", {"evacuate": {}}, world.admin).status == 200
+        assert world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {}).status == 202
+    world.settle()
+    assert len(evacuations(world)) == 1
+    assert len(world.running()[server]) == 1
+
+
+def test_a_live_host_the_same_an_unknown_or_a_full_one_is_refused_or_waited_for(world: World) -> None:
+    server = boot_on(world, "h1")
+    refused = world.nova("POST", f"/servers/{server}/action", {"evacuate": {}}, world.admin)
+    assert refused.status == 400 and "still in use" in refused.json["badRequest"]["message"]
+    assert world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {}).status == 400
+    world.hosts[0].die()
+    pass_time(world, LAPSED_S)
+    for target in ("h1", "nobody"):
+        body = {"evacuate": {"host": target}}
+        assert world.nova("POST", f"/servers/{server}/action", body, world.admin).status == 400
+    assert evacuations(world) == []
+
+
+def test_the_word_of_an_operator_does_not_outweigh_a_host_that_reports(world: World) -> None:
+    boot_on(world, "h1")
+    host_id = world.hosts[0].host_id
+    with pytest.raises(Conflict, match="alive"):
+        world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
+    world.hosts[0].die()
+    world.clock.advance_s(HOST_DOWN_S + 1)
+    missing = world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
+    assert "lease" in missing  # it may be a lie: its enforced lease has to lapse as well
+    world.clock.advance_s(LAPSED_S)
+    missing = world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
+    assert missing == ""
+
+
+def test_a_target_that_dies_too_is_left_for_a_third(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    world.hosts[0].die()
+    auto.look(LAPSED_S)
+    world.engine.run_once()
+    target = world.store.read(lambda tx: tx.value(text("SELECT host_id FROM instance WHERE host_id != ''")))
+    second = next(host for host in world.hosts if host.host_id == target)
+    assert second is not world.hosts[0]
+    second.die()
+    third = next(host for host in world.hosts if not host.away)
+    for _ in range(12):
+        pass_time(world, 4)
+    assert world.running()[server] == [third.name]
+    assert [row.host_id for row in world.store.read(lambda tx: departed_from(tx, server))] == sorted(
+        [world.hosts[0].host_id, second.host_id]
+    )
+
+
+def test_a_target_that_fails_must_confirm_before_another_one_has_it(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    for host in world.hosts[1:]:
+        queue_failure(host.home, "start", Unavailable("no memory", retryable=False))
+    world.hosts[0].die()
+    auto.look(LAPSED_S)
+    for _ in range(10):
+        pass_time(world, 4)
+        assert len(world.running().get(server, [])) <= 1
+    assert status(world, server) == "ACTIVE"
+
+
+def test_a_disk_that_is_on_its_host_alone_is_not_made_anew_unasked(cloud: Cloud, tmp_path: Path) -> None:
+    world = World(cloud, tmp_path, hosts=2)
+    server = boot_on(world, "h1")
+    world.hosts[0].die()
+    pass_time(world, LAPSED_S)
+    refused = world.nova("POST", f"/servers/{server}/action", {"evacuate": {}}, world.admin)
+    assert refused.status == 409 and "alone" in refused.json["conflictingRequest"]["message"]
+    verdict = world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {}).json["servers"][0]
+    assert verdict["outcome"] == "stays"
+    world.admin.request("POST", "/operator/v1/hosts/h1/fence", {"confirmed": True})
+    assert world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {"rebuild": True}).status == 202
+    world.settle()
+    assert world.running()[server] == ["h2"]
+
+
+def test_the_higher_priority_gets_the_room_and_the_rest_wait_and_go_on_when_there_is_some(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    world = World(cloud, tmp_path, hosts=3, capabilities=SMALL)
+    low = boot_on(world, "h1", "low", metadata={"holdfast:priority": "1"})
+    high = boot_on(world, "h1", "high")
+    boot_on(world, "h2", "there")
+    world.hosts[2].die()
+    pass_time(world, HOST_DOWN_S + 4)
+    foreseen = world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {"dry_run": True}).json["servers"]
+    world.hosts[0].die()
+    pass_time(world, LAPSED_S)
+    for _ in range(2):
+        world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {})
+        pass_time(world, 4)
+    assert world.running()[high] == ["h2"] and low not in world.running()
+    assert {v["name"]: v["outcome"] for v in foreseen} == {"high": "moves", "low": "waits"}
+    waiting = next(act for act in evacuations(world) if act["server"] == "low")
+    assert waiting["state"] == "open" and "No valid host" in waiting["waiting_for"]
+    assert status(world, low) != "ERROR"
+    world.hosts[2].come_back()
+    pass_time(world, 12)
+    assert world.running()[low] == ["h3"]
+
+
+def test_parallel_evacuations_keep_a_group_apart(world: World) -> None:
+    body = {"name": "apart", "policy": "anti-affinity"}
+    group = world.nova("POST", "/os-server-groups", {"server_group": body}).json["server_group"]["id"]
+    members = []
+    for name in ("a", "b"):
+        words = {
+            "name": name,
+            "imageRef": "11111111-1111-4111-8111-111111111111",
+            "flavorRef": "42",
+            "networks": "none",
+        }
+        answer = world.nova("POST", "/servers", {"server": words, "os:scheduler_hints": {"group": group}})
+        members.append(answer.json["server"]["id"])
+    world.settle()
+    auto = Steady(world)
+    first = next(host for host in world.hosts if host.name == world.running()[members[0]][0])
+    first.die()
+    auto.look(LAPSED_S)
+    world.settle()
+    places = [world.running()[member] for member in members]
+    assert places[0] != places[1] and [first.name] not in places
+
+
+def test_nothing_is_done_by_itself_when_most_hosts_vanish_at_once(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    for host in world.hosts[:2]:
+        host.die()
+    auto.look(LAPSED_S * 2)
+    world.settle()
+    assert evacuations(world) == []
+    assert world.admin.request("GET", "/operator/v1/hosts").json["evacuation_braked"] is True
+    assert world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {}).status == 202  # asked for, it goes
+    world.settle()
+    assert world.running()[server] == ["h3"]
+
+
+def test_a_replica_that_was_away_itself_evacuates_nothing_before_it_has_looked_for_a_whole_lease(world: World) -> None:
+    boot_on(world, "h1")
+    reconciler = Evacuations(world.store, world.cloud.services.settings, world.clock)
+    world.hosts[0].die()
+    world.clock.advance_s(3600)
+    for host in world.hosts[1:]:
+        host.step()
+    reconciler.tick()
+    assert world.store.read(lambda tx: lease_fetch(tx, world.hosts[0].host_id)).phase is HostPhase.MEMBER
+
+
+def test_a_server_deleted_while_its_host_is_dead_goes_at_once_and_is_erased_on_return(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    source = world.hosts[0]
+    source.away = True
+    world.nova("DELETE", f"/servers/{server}", client=world.admin)
+    world.settle()
+    assert status(world, server) != "GONE"  # it may run there still: nothing is given back
+    auto.look(LAPSED_S)
+    pass_time(world, 8)
+    assert status(world, server) == "GONE"
+    source.away = False
+    world.settle()
+    assert server not in world.running()
+    assert world.audit() == []
+
+
+def test_a_server_that_was_being_built_on_a_dead_host_is_built_elsewhere(world: World) -> None:
+    auto = Steady(world)
+    server = world.boot(networks="none")
+    world.engine.run_once()
+    host_id = world.store.read(lambda tx: tx.value(text("SELECT host_id FROM instance")))
+    source = next(host for host in world.hosts if host.host_id == host_id)
+    source.die()
+    auto.look(LAPSED_S)
+    pass_time(world, 8)
+    assert world.running()[server] != [source.name]
+    assert status(world, server) == "ACTIVE"
+
+
+def test_a_stopped_server_stays_stopped(world: World) -> None:
+    server = boot_on(world, "h1")
+    world.nova("POST", f"/servers/{server}/action", {"os-stop": None}, world.admin)
+    world.settle()
+    auto = Steady(world)
+    world.hosts[0].die()
+    auto.look(LAPSED_S)
+    world.settle()
+    assert status(world, server) == "SHUTOFF" and server not in world.running()
+    assert world.server(server, world.admin)["OS-EXT-SRV-ATTR:host"] in ("h2", "h3")
+
+
+def test_a_copied_identity_is_refused_and_changes_nothing(world: World) -> None:
+    from holdfast.control.operations.host.lease import host_register
+
+    server = boot_on(world, "h1")
+    host = world.hosts[0]
+    before = world.store.read(lambda tx: lease_fetch(tx, host.host_id))
+    with pytest.raises(Conflict, match="another machine"):
+        world.store.write(lambda tx: host_register(tx, host.host_id, "boot-1", "a copy"))
+    with pytest.raises(Conflict, match="another boot"):
+        world.store.write(lambda tx: host_register(tx, host.host_id, "boot-9", host.name))
+    assert world.store.read(lambda tx: lease_fetch(tx, host.host_id)) == before
+    world.settle()
+    assert world.running()[server] == ["h1"]
