@@ -17,6 +17,7 @@ from holdfast.domain.observed import Capabilities
 from tests.sim.clockwork import Loop, Violation
 from tests.sim.faults import FAULTS
 from tests.sim.hosts import TOKEN, SimHost
+from tests.sim.mutants import Mutant, without
 from tests.sim.replicas import Replica
 from tests.sim.rest import Rest
 from tests.sim.rules import World
@@ -183,13 +184,15 @@ class Cluster:
                 replica.application.close()
 
 
-def run_seed(seed: int, tell: Callable[[str], None] | None = None) -> tuple[Counter[str], str]:
+def run_seed(
+    seed: int, tell: Callable[[str], None] | None = None, mutant: Mutant | None = None
+) -> tuple[Counter[str], str]:
     """Run one seed; returns what happened in it and a digest of its story. Raises SeedFailed."""
     loop = Loop(seed, tell)
     ground()  # before anything stands in
     collected = gc.isenabled()
     gc.disable()
-    with stood_in(loop, tell):
+    with stood_in(loop, tell), without(mutant):
         cluster = Cluster(loop)
         try:
             cluster.live()

@@ -82,7 +82,7 @@ class Worker:
         plugging: Plugging,
         why_not_run: Callable[[Machine], str] = lambda _: "",
     ) -> None:
-        """`why_not_run` is asked at the moment of a start, or of a change to a disk; any words are what the machine waits for."""
+        """`why_not_run` is asked at the moment of a start or of a change to a disk; it waits while there are words."""
         self._hypervisor, self._networking, self._network = hypervisor, networking, network
         self._disks, self._reached, self._plugging = disks, reached, plugging
         self._why_not_run = why_not_run
