@@ -115,6 +115,15 @@ KILL_S: Final = 10  # from SIGKILL until the process is gone: disk writes in fli
 QEMU_LOG_BYTES: Final = 64 << 10  # what QEMU itself prints; its last words matter
 QEMU_TB_SIZE_MIB: Final = 32  # translation buffer; the default 512 MiB is taken from the host per guest
 
+# live migration
+MOVE_DOWNTIME_MS: Final = 300  # the guest is halted for the last of its memory when that fits; NFS and TCP wait longer
+MOVE_BYTES_PER_S: Final = 1 << 30  # of memory, and of each disk; a 10 Gbit/s line is full at about this
+MOVE_SWITCH_S: Final = 5  # a guest that is halted longer for the last of its disks runs on; 0.1 s is usual
+MOVE_STEP_S: Final = 0.1  # between two looks at a move that goes on; part of how long the guest is halted
+MOVE_LOOK_S: Final = 0.01  # between two looks while the guest is halted
+MOVE_CANCEL_S: Final = 10  # until a cancelled passage is over; 0.1 s is usual
+MOVE_KEY_BYTES: Final = 32  # of a key for one move: as strong as the cipher
+
 # keeper
 KEEPER_LOOK_S: Final = 0.5  # between two looks at the lease; a suspended host wakes at most this late
 KEEPER_RENEWALS: Final = 3  # tries to renew fit into one lease when each succeeds late

@@ -60,6 +60,36 @@ class AttachedVolume(msgspec.Struct, frozen=True):
     size_gib: int
 
 
+class MoveRole(StrEnum):
+    """Which end of a move a host is."""
+
+    SEND = "send"  # it owns the instance and runs it
+    RECEIVE = "receive"  # it does not own it, and runs nothing before it does
+
+
+class MoveEnd(msgspec.Struct, frozen=True):
+    """Where the receiving host listens, in its driver's words: from its report to the sender's record, unread."""
+
+    address: str
+    port: int
+    disks_port: int = 0
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A live move that a machine is to take part in. Gone from the record: the host that has it owns the instance."""
+
+    id: str  # of this try; a try that failed is never taken up again
+    role: MoveRole
+    key: str  # 32 bytes as hexadecimal digits, for this try alone; both ends know each other by it
+    copy: str  # none: both open the same disk; top: what stands above the image's base; full: every byte
+    address: str = ""  # RECEIVE: to listen on
+    end: MoveEnd | None = None  # SEND: where the other end listens; None: not known yet, nothing is sent
+
+    def __repr__(self) -> str:
+        """Without the key: records are logged."""
+        return f"Move({self.id}, {self.role.value}, copy={self.copy})"
+
+
 class Machine(msgspec.Struct, frozen=True):
     """One instance on this host."""
 
@@ -83,8 +113,9 @@ class Machine(msgspec.Struct, frozen=True):
     config_drive: bool
     metadata: Metadata
     disk_made: int = 0  # the root disk of this number exists: it is opened, and never made
-    departed: bool = False  # with `present` false: it may run elsewhere; end it here, and leave its disk alone
     volumes: tuple[AttachedVolume, ...] = ()
+    move: Move | None = None
+    keep_disk: bool = False  # with `present` false: it may run elsewhere, with this disk, which stays
 
 
 class Metadata(msgspec.Struct, frozen=True):

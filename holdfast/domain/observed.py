@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from holdfast.domain.desired import MoveEnd
+
 
 class Phase(StrEnum):
     """How far a machine is on its host."""
@@ -16,6 +18,28 @@ class Phase(StrEnum):
     STOPPED = "stopped"  # it exists here and does not run
     FAILED = "failed"  # could not be made as asked; `reason` says why; tried again only for a newer generation
     ABSENT = "absent"  # asked to be gone, and no trace is left
+
+
+class MoveState(StrEnum):
+    """How far a live move is at the end that reports it."""
+
+    WAITING = "waiting"  # RECEIVE: it listens where `end` says. SEND: it does not know yet where to
+    RECEIVED = "received"  # RECEIVE: all of the guest is here, halted until this host owns it
+    SENDING = "sending"  # SEND: it runs here, while its disks and memory are copied
+    SENT = "sent"  # SEND: halted for good, unless this host still owns it when the move is over
+    FAILED = "failed"  # this try is over. SEND: it runs on here. RECEIVE: nothing of it is here
+
+
+class MoveReport(msgspec.Struct, frozen=True):
+    """One end of a live move."""
+
+    id: str
+    state: MoveState
+    end: MoveEnd | None = None
+    remaining_bytes: int = 0
+    total_bytes: int = 0
+    downtime_ms: int = 0
+    reason: str = ""
 
 
 class MachineReport(msgspec.Struct, frozen=True):
@@ -32,6 +56,7 @@ class MachineReport(msgspec.Struct, frozen=True):
     step: str = ""  # for PREPARING: what is being done
     volumes: tuple[tuple[str, int], ...] | None = ()  # plugged in: (volume id, GiB as the guest has it); None: not seen
     volume_problem: str = ""  # why a volume could not be plugged in or taken out yet
+    move: MoveReport | None = None
 
 
 class FilePhase(StrEnum):

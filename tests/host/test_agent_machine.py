@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from holdfast.domain.desired import Power
+from holdfast.domain.desired import Move, MoveRole, Power
 from holdfast.domain.observed import Phase
 from holdfast.host.agent.machine import Act, decide
 from holdfast.host.agent.reached import Reached, ReachedFiles
@@ -19,6 +19,13 @@ OFF = Observed("a", Run.STOPPED, 0, Reason.GUEST_SHUTDOWN)
 CRASHED = Observed("a", Run.STOPPED, 0, Reason.KILLED)
 NOSPACE = Observed("a", Run.PAUSED, 1, Reason.NOSPACE)
 THERE = Reached(generation=1, boot=1, disk=1, phase=Phase.RUNNING)
+
+
+RECEIVING = Observed("a", Run.PAUSED, 1, Reason.RECEIVING)
+RECEIVED = Observed("a", Run.PAUSED, 1, Reason.RECEIVED)
+SENT = Observed("a", Run.PAUSED, 1, Reason.SENT)
+ON_ITS_WAY = Reached(generation=1, boot=1, disk=1, phase=Phase.RUNNING, move="m")
+IN, OUT = Move("m", MoveRole.RECEIVE, "k", "none", "::1"), Move("m", MoveRole.SEND, "k", "none")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +48,19 @@ THERE = Reached(generation=1, boot=1, disk=1, phase=Phase.RUNNING)
         ({}, THERE, NOSPACE, Act.NONE),
         ({"present": False}, THERE, RUNNING, Act.REMOVE),
         ({"present": False}, Reached(), None, Act.REMOVE),
+        ({"move": IN}, Reached(), None, Act.MOVE),
+        ({"move": IN}, ON_ITS_WAY, RECEIVED, Act.MOVE),
+        ({"move": OUT}, THERE, RUNNING, Act.MOVE),
+        ({"move": OUT}, THERE, CRASHED, Act.START),
+        ({"generation": 2}, ON_ITS_WAY, RECEIVED, Act.ACTIVATE),
+        ({"generation": 2}, ON_ITS_WAY, SENT, Act.ACTIVATE),
+        ({"generation": 2}, ON_ITS_WAY, RECEIVING, Act.ACTIVATE),
+        ({"generation": 2}, ON_ITS_WAY, RUNNING, Act.STAY),
+        ({"generation": 2}, ON_ITS_WAY, CRASHED, Act.START),
+        ({}, ON_ITS_WAY, RECEIVED, Act.NONE),  # a record no newer than the move says nothing of who owns it
+        ({}, ON_ITS_WAY, SENT, Act.NONE),
+        ({}, ON_ITS_WAY, RECEIVING, Act.NONE),
+        ({"move": IN, "present": False}, ON_ITS_WAY, RECEIVED, Act.REMOVE),
     ],
 )
 def test_the_next_act_follows_from_the_record_what_was_reached_and_what_is_seen(

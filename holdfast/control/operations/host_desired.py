@@ -100,7 +100,7 @@ def _departed(row: Departed) -> Machine:
         interfaces=(),
         config_drive=False,
         metadata=Metadata(row.instance_id, "", "", "", "", "", "", "", "", (), (), (), 0),
-        departed=not row.erase,
+        keep_disk=not row.erase,
     )
 
 

@@ -28,13 +28,14 @@ from holdfast.base.limits import (
     AGENT_WORKERS,
     DESIRED_POLL_S,
     FAILED_AGAIN_S,
+    MOVE_STEP_S,
     NETWORK_GATHER_S,
     NETWORK_LOOK_S,
     REPORT_PERIOD_S,
     SWEEP_PERIOD_S,
 )
 from holdfast.domain.desired import Machine
-from holdfast.domain.observed import Capabilities, HostReport, MachineReport, Phase, VolumeReport
+from holdfast.domain.observed import Capabilities, HostReport, MachineReport, MoveState, Phase, VolumeReport
 from holdfast.host.agent.board import Due, Said
 from holdfast.host.agent.consoles import Consoles
 from holdfast.host.agent.desk import Desk
@@ -181,11 +182,19 @@ class Agent:
         if report.phase is Phase.FAILED or report.volume_problem:
             self._failed_at[machine.instance_id] = time.monotonic()
         self._said.say(report)
+        if report.move is not None and report.move.state in (MoveState.WAITING, MoveState.SENDING):
+            self._again_soon(machine.instance_id)
         if machine.interfaces and report.phase in (Phase.RUNNING, Phase.ABSENT):
             self._network_due.set()
         if machine.capture_image_id and machine.present and machine.capture_image_id not in self._capturing:
             self._capturing.add(machine.capture_image_id)
             threading.Thread(target=self._capture, args=(machine,), daemon=True).start()
+
+    def _again_soon(self, instance_id: str) -> None:
+        """A move is followed closely: at its end the guest is halted."""
+        timer = threading.Timer(MOVE_STEP_S, lambda: self._due.add([instance_id]))
+        timer.daemon = True
+        timer.start()
 
     def _capture(self, machine: Machine) -> None:
         """Fill an image from a disk, beside everything else. A failure is told once, and ends the act."""
@@ -228,6 +237,8 @@ class Agent:
         if said.phase is Phase.FAILED:
             late = time.monotonic() - self._failed_at.get(instance_id, 0.0) > FAILED_AGAIN_S
             return said.retryable and late
+        if machine.move is not None:
+            return True
         differs = seen is not None and (said.phase.value, said.reason) != (seen.run.value, seen.reason.value)
         if differs or decide(machine, self._parts.reached.get(instance_id), seen) is not Act.NONE:
             return True

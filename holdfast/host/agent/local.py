@@ -8,9 +8,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.base.errors import Unavailable
+from holdfast.base.errors import Conflict, Unavailable
 from holdfast.base.ids import is_id, new_id
-from holdfast.domain.desired import DesiredHost, Machine
+from holdfast.base.log import get
+from holdfast.domain.desired import DesiredHost, Machine, MoveRole
 from holdfast.domain.observed import FloatingReport
 from holdfast.host.agent.parts import Prepared
 from holdfast.host.hypervisor.driver import Card, Disk
@@ -20,6 +21,7 @@ from holdfast.host.network.apply import HostNetwork
 from holdfast.host.network.metadata.config_drive import write_config_drive
 from holdfast.host.network.metadata.documents import plugged_of
 
+log = get(__name__)
 GIB = 1 << 30
 ROOT, DRIVE, KERNEL, RAMDISK, CAPTURED = "root.qcow2", "config-2.iso", "kernel", "ramdisk", "captured.qcow2"
 
@@ -78,7 +80,15 @@ class LocalDisks:
         home = self._directory / machine.instance_id
         home.mkdir(mode=0o711, exist_ok=True)
         root = home / ROOT
-        if fresh:
+        inbound = machine.move is not None and machine.move.role is MoveRole.RECEIVE
+        shared = inbound and machine.move is not None and machine.move.copy == "none"
+        if shared and not root.exists():
+            raise Conflict(f"the disk of {machine.instance_id} is not on this host's storage", code="disk_not_shared")
+        if inbound and fresh and root.exists():
+            raise Conflict(f"a disk of {machine.instance_id} is here already", code="disk_is_here")
+        if shared:
+            log.debug("disk_awaited", instance=machine.instance_id)  # and only looked at: another host writes to it
+        elif fresh:
             self._cache.machine_disk(machine.image, root, machine.disk_gib)
         else:
             self.adopt(machine)
@@ -86,7 +96,8 @@ class LocalDisks:
         disks = [Disk(root, "qcow2")]
         if machine.config_drive:
             drive = home / DRIVE
-            write_config_drive(drive, machine.metadata, plugged_of(self._desired()).get(machine.instance_id, ()))
+            if not (shared and drive.exists()):
+                write_config_drive(drive, machine.metadata, plugged_of(self._desired()).get(machine.instance_id, ()))
             disks.append(Disk(drive, "raw", read_only=True))
         kernel = self._cache.kernel(machine.kernel, home / KERNEL) if machine.kernel else None
         ramdisk = self._cache.kernel(machine.ramdisk, home / RAMDISK) if machine.ramdisk else None

@@ -19,15 +19,17 @@ import msgspec
 from holdfast.base import log as logs
 from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import REBOOT_GRACE_S, STOP_GRACE_S
-from holdfast.domain.desired import Machine, Power
+from holdfast.domain.desired import Machine, Move, MoveRole, Power
 from holdfast.domain.observed import MachineReport, Phase
+from holdfast.host.agent.moving import Mover
 from holdfast.host.agent.networking import Networking
 from holdfast.host.agent.parts import Disks, Network
 from holdfast.host.agent.reached import Reached, ReachedFiles
 from holdfast.host.agent.volumes import Plugging, in_gib
-from holdfast.host.hypervisor.driver import Hypervisor, MachineSpec, Observed, Reason, Run
+from holdfast.host.hypervisor.driver import Hypervisor, MachineSpec, Observed, Reason, Run, SendState
 
 log = logs.get(__name__)
+ELSEWHERE = (Reason.RECEIVING, Reason.RECEIVED, Reason.SENT)  # its guest may be, or run, on another host
 ACTS_MAX = 8  # of one round; a machine needs four at most
 
 
@@ -41,6 +43,9 @@ class Act(StrEnum):
     START = "start"
     RESUME = "resume"
     PAUSE = "pause"
+    MOVE = "move"
+    STAY = "stay"
+    ACTIVATE = "activate"
     NONE = "none"
 
 
@@ -49,6 +54,9 @@ def decide(machine: Machine, reached: Reached, seen: Observed | None) -> Act:
     run = seen.run if seen else Run.STOPPED
     if not machine.present:
         return Act.REMOVE
+    moving = decide_move(machine, reached, seen)
+    if moving is not None:
+        return moving
     if reached.disk < machine.disk <= machine.disk_made:
         return Act.ADOPT_DISK
     if reached.disk < machine.disk:
@@ -63,6 +71,23 @@ def decide(machine: Machine, reached: Reached, seen: Observed | None) -> Act:
     if machine.power is Power.PAUSED:
         return Act.NONE if run is Run.PAUSED else Act.PAUSE
     return Act.RESUME if run is Run.PAUSED and reached.phase is Phase.PAUSED else Act.NONE
+
+
+def decide_move(machine: Machine, reached: Reached, seen: Observed | None) -> Act | None:
+    """Return what a live move asks for; None: there is none, and all is as ever.
+
+    Only a record without a move, newer than any that spoke of it here, lets a guest run that came or went: such
+    a record is made in the transaction that decides who owns the instance.
+    """
+    run, reason = (seen.run, seen.reason) if seen else (Run.STOPPED, Reason.NONE)
+    if machine.move is not None:
+        # a guest that is to be sent and is not there is started as ever first
+        return None if machine.move.role is MoveRole.SEND and run is Run.STOPPED else Act.MOVE
+    # RECEIVING may be an old sight of a guest that has arrived: it is never ended for that, and a driver that still
+    # waits refuses to activate
+    if reason in ELSEWHERE:
+        return Act.ACTIVATE if machine.generation > reached.generation else Act.NONE
+    return Act.STAY if reached.move and run is not Run.STOPPED else None
 
 
 class Later(Exception):
@@ -86,6 +111,7 @@ class Worker:
         self._hypervisor, self._networking, self._network = hypervisor, networking, network
         self._disks, self._reached, self._plugging = disks, reached, plugging
         self._why_not_run = why_not_run
+        self._mover = Mover(hypervisor, self._spec)
 
     def reconcile(self, machine: Machine, seen: Observed | None) -> tuple[MachineReport, Observed | None]:
         """Do what is due; returns what is to be reported, and what the machine is seen to do after it."""
@@ -110,6 +136,8 @@ class Worker:
             log.info("machine_act", act=act.value, generation=machine.generation)
             if act is Act.REMOVE:
                 return self._remove(machine), None
+            if act is Act.MOVE and machine.move is not None:
+                return self._move(machine, machine.move)
             seen = self._do(act, machine, seen)
         return self._done(machine, seen), seen
 
@@ -134,6 +162,16 @@ class Worker:
             self._hypervisor.start(spec)
             self._reached.put(instance_id, Reached(before.generation, machine.boot, machine.disk, Phase.RUNNING))
             return Observed(instance_id, Run.RUNNING, 0)
+        if act is Act.STAY:
+            sent = self._hypervisor.cancel_send(instance_id).state is SendState.SENT
+            self._reached.put(instance_id, msgspec.structs.replace(before, move=""))
+            stays = seen or Observed(instance_id, Run.RUNNING, 0)
+            return Observed(instance_id, Run.PAUSED, 0, Reason.SENT) if sent else stays
+        if act is Act.ACTIVATE:
+            self._wait_for_right(machine)
+            self._networking.applied(machine)
+            self._hypervisor.activate(instance_id, machine.power is Power.PAUSED)
+            return Observed(instance_id, Run.PAUSED if machine.power is Power.PAUSED else Run.RUNNING, 0)
         self._hypervisor.pause(instance_id, act is Act.PAUSE)
         phase = Phase.PAUSED if act is Act.PAUSE else Phase.RUNNING
         self._reached.put(instance_id, Reached(before.generation, before.boot, before.disk, phase))
@@ -143,9 +181,20 @@ class Worker:
         if words := self._why_not_run(machine):
             raise Later(words)
 
-    def _spec(self, machine: Machine) -> MachineSpec:
+    def _move(self, machine: Machine, move: Move) -> tuple[MachineReport, Observed | None]:
+        """One step of a live move; the numbers are reached with the guest, which brings its disk along."""
+        before, inbound = self._reached.get(machine.instance_id), move.role is MoveRole.RECEIVE
+        step, seen = self._mover.advance(machine, move, before.move == move.id)
+        boot, disk = (machine.boot, machine.disk) if inbound else (before.boot, before.disk)
+        newest = max(machine.generation, before.generation)
+        self._reached.put(machine.instance_id, Reached(newest, boot, disk, before.phase, move.id))
+        run = seen.run if seen else Run.STOPPED
+        report = self._report(machine, Phase.PREPARING if inbound else Phase(run.value), seen.reason if seen else "")
+        return msgspec.structs.replace(report, step=step.state.value, move=step, volumes=None), seen
+
+    def _spec(self, machine: Machine, fresh: bool = False) -> MachineSpec:
         """Everything in place before the machine starts: its disks, and its network with the rules on it."""
-        prepared = self._disks.prepare(machine, fresh=False)
+        prepared = self._disks.prepare(machine, fresh=fresh)
         self._networking.applied(machine)
         return MachineSpec(
             instance_id=machine.instance_id,
@@ -162,7 +211,7 @@ class Worker:
     def _remove(self, machine: Machine) -> MachineReport:
         self._hypervisor.stop(machine.instance_id, 0)
         self._hypervisor.forget(machine.instance_id)
-        if machine.departed:
+        if machine.keep_disk:
             self._disks.leave(machine.instance_id)
         else:
             self._wait_for_right(machine)  # where disks are shared, this one may be another host's by now
@@ -175,10 +224,12 @@ class Worker:
         """Record that the record is true now, and say so."""
         run, reason = (seen.run, seen.reason) if seen else (Run.STOPPED, Reason.NONE)
         before = self._reached.get(machine.instance_id)
-        stopped = run is Run.STOPPED
-        volumes, problem = ({}, "") if stopped else self._plugging.settle(machine)
+        untouched = run is Run.STOPPED or reason in ELSEWHERE
+        volumes, problem = ({}, "") if untouched else self._plugging.settle(machine)
         boot = machine.boot if run is not Run.STOPPED or machine.power is Power.STOPPED else before.boot
-        self._reached.put(machine.instance_id, Reached(machine.generation, boot, before.disk, Phase(run.value)))
+        newest = max(machine.generation, before.generation)  # what an old record says is no way back
+        move = before.move if machine.generation <= before.generation else ""
+        self._reached.put(machine.instance_id, Reached(newest, boot, before.disk, Phase(run.value), move))
         report = self._report(machine, Phase(run.value), reason.value)
         has = None if volumes is None else in_gib(volumes)
         return msgspec.structs.replace(report, volumes=has, volume_problem=problem)

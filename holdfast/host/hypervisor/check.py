@@ -6,8 +6,8 @@ import re
 
 from holdfast.base.errors import BadInput
 from holdfast.base.ids import is_id
-from holdfast.base.limits import VOLUME_SLOTS
-from holdfast.host.hypervisor.driver import MachineSpec, Volume
+from holdfast.base.limits import MOVE_KEY_BYTES, VOLUME_SLOTS
+from holdfast.host.hypervisor.driver import MachineSpec, Passage, Volume
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _FORMATS = {"raw", "qcow2"}
@@ -31,3 +31,11 @@ def check_volume(volume: Volume) -> None:
     """Raise BadInput for a volume that cannot be plugged in as it is written."""
     if not is_id(volume.id) or not 0 <= volume.slot < VOLUME_SLOTS:
         raise BadInput(f"a volume is named by an id and has one of {VOLUME_SLOTS} ports")
+
+
+def check_passage(passage: Passage) -> None:
+    """Raise BadInput for a move that cannot be made as it is written."""
+    if not is_id(passage.id):
+        raise BadInput("a move is named by an id")
+    if not re.fullmatch(rf"[0-9a-f]{{{2 * MOVE_KEY_BYTES}}}", passage.key):
+        raise BadInput(f"the key of a move is {MOVE_KEY_BYTES} bytes, as lower case hexadecimal digits")

@@ -8,7 +8,7 @@ agent adopts what it finds. A machine outlives the process that started it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -57,6 +57,53 @@ class MachineSpec:
     volumes: tuple[Volume, ...] = ()
 
 
+class Copy(StrEnum):
+    """What a move carries besides memory."""
+
+    NONE = "none"  # both hosts open the same disks
+    TOP = "top"  # what stands above the base that both hosts have
+    FULL = "full"  # every byte
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a machine that is to receive a guest listens; what it means is the driver's own."""
+
+    address: str
+    port: int
+    disks_port: int = 0  # 0: no disk is copied
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One move of one guest, as both of its ends know it. `key` never appears in what this prints."""
+
+    id: str
+    copy: Copy
+    key: str = field(repr=False)  # 32 bytes as hexadecimal digits, for this move alone
+
+
+class SendState(StrEnum):
+    """How far a machine is on its way out."""
+
+    NONE = "none"  # it is not being sent
+    COPYING = "copying"  # its disks are; it runs
+    SENDING = "sending"  # its memory is; it runs, but for the last moment
+    SENT = "sent"  # the other end has all of it; it is halted, and only `activate` could wake it
+    FAILED = "failed"  # it runs on here as if nothing had been
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What is seen of it. Bytes are of what is being carried now: disks, then memory."""
+
+    state: SendState
+    remaining_bytes: int = 0
+    total_bytes: int = 0
+    downtime_ms: int = 0  # SENT: measured; before: expected, 0 while not known
+    reason: str = ""  # FAILED: why
+
+
 class Run(StrEnum):
     """What a machine is seen to do."""
 
@@ -78,6 +125,11 @@ class Reason(StrEnum):
     START_FAILED = "start-failed"  # the last start did not succeed
     NOSPACE = "nospace"  # paused: the host's disk is full; resuming tries the write again
     INTERNAL_ERROR = "internal-error"  # paused: the hypervisor cannot go on with it
+    RECEIVING = "receiving"  # paused: it waits for a guest from another host
+    RECEIVED = "received"  # paused: it has all of the guest and waits for `activate`
+    SENT = "sent"  # paused: another machine has all of its guest
+    MOVED = "moved"  # ended after it was sent
+    NOT_RECEIVED = "not-received"  # ended before it was activated: no guest ever ran in it
     MONITOR_SILENT = "monitor-silent"  # its process lives and does not answer; taken for running
 
 
@@ -118,10 +170,13 @@ class Hypervisor(Protocol):
         """
 
     def stop(self, instance_id: str, grace_s: float) -> None:
-        """Press the power button, wait `grace_s`, then kill (0: kill at once). Stopped or unknown: nothing."""
+        """Press the power button, wait `grace_s`, then kill (0: kill at once). Stopped or unknown: nothing.
+
+        One whose guest is not here, or not here any more, is killed at once: the button would wake it.
+        """
 
     def pause(self, instance_id: str, paused: bool) -> None:
-        """Halt or resume its processors. Already so: nothing. Not running: Conflict."""
+        """Halt or resume its processors. Already so: nothing. Not running, or on its way: Conflict."""
 
     def volumes(self, instance_id: str) -> Mapping[str, int]:
         """The volumes that the machine has open, by id, in bytes as its guest sees them. Not running: none."""
@@ -140,6 +195,31 @@ class Hypervisor(Protocol):
 
     def grow(self, instance_id: str, volume_id: str, size_bytes: int) -> None:
         """Show the guest a larger volume; the file grows with it. As large already, or not there: nothing."""
+
+    def receive(self, spec: MachineSpec, passage: Passage, address: str) -> Where:
+        """Make a machine without a guest that waits for this passage on `address`; waits already: the same answer.
+
+        Its disks are there: the same files for Copy.NONE, else others of the same sizes. It touches none of them
+        before `activate`, but for what the sender copies. Runs, or waits for another passage: Conflict.
+        """
+
+    def send(self, instance_id: str, passage: Passage, where: Where) -> Sending:
+        """Look, do the next step of the passage, say how far it is. To be called until SENT or FAILED.
+
+        The guest runs here until the last moment. Not running, or another passage goes on: Conflict.
+        """
+
+    def sending(self, instance_id: str) -> Sending:
+        """Look only."""
+
+    def cancel_send(self, instance_id: str) -> Sending:
+        """Stop sending: afterwards NONE, and the guest runs on here; or SENT: too late. Not sending: NONE."""
+
+    def activate(self, instance_id: str, paused: bool = False) -> None:
+        """Let the guest that was received, or was sent and is taken back, run here; with `paused` it stays halted.
+
+        Only for the owner: nothing here knows whether the other end runs. Runs already: nothing. Neither: Conflict.
+        """
 
     def forget(self, instance_id: str) -> None:
         """Remove every trace but the disks. Unknown: nothing. Running: Conflict."""

@@ -84,6 +84,14 @@ class Qmp:
                     raise Conflict(f"{command}: {answer['error'].get('desc', '')}", code="monitor_refused")
                 return answer.get("return")
 
+    def give(self, name: str, descriptor: int) -> None:
+        """Hand over an open file, which commands of this conversation may name."""
+        try:
+            socket.send_fds(self._socket, [b" "], [descriptor])  # white space before the command that takes it
+        except OSError as err:
+            raise Unavailable(f"{self._path.parent.name}: the monitor went away", detail=str(err)) from err
+        self.execute("getfd", {"fdname": name})
+
     def _receive(self, deadline: float) -> dict[str, Any]:
         """The next message; the bound is on the whole message, so a trickle of bytes cannot hold us."""
         while b"\n" not in self._buffer:

@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
@@ -26,10 +26,27 @@ from holdfast.base import errors
 from holdfast.base.errors import BadInput, Conflict, HoldfastError, NotFound
 from holdfast.base.ids import is_id
 from holdfast.base.limits import CONSOLE_BYTES
-from holdfast.host.hypervisor.check import check_spec, check_volume
-from holdfast.host.hypervisor.driver import MachineSpec, Observed, Probed, Reason, Run, Volume
+from holdfast.host.hypervisor.check import check_passage, check_spec, check_volume
+from holdfast.host.hypervisor.driver import (
+    Copy,
+    MachineSpec,
+    Observed,
+    Passage,
+    Probed,
+    Reason,
+    Run,
+    Sending,
+    SendState,
+    Volume,
+    Where,
+)
 
 MACHINES, KNOBS, FAILURES = "machines", "knobs.json", "failures"
+_ENDED = {
+    Reason.RECEIVING: Reason.NOT_RECEIVED,
+    Reason.RECEIVED: Reason.NOT_RECEIVED,
+    Reason.SENT: Reason.MOVED,
+}
 _PAUSING = {Reason.NOSPACE, Reason.INTERNAL_ERROR}
 
 
@@ -38,6 +55,7 @@ class Knobs(msgspec.Struct, frozen=True):
 
     start_s: float = 0.0
     stop_s: float = 0.0
+    send_looks: int = 2  # calls of `send` until a guest is sent
 
 
 class _Machine(msgspec.Struct):
@@ -46,6 +64,10 @@ class _Machine(msgspec.Struct):
     starts: int
     console: str
     volumes: dict[str, int] = {}
+    passage: str = ""  # the move that goes on at this end
+    key: str = ""  # RECEIVING: who may send
+    looks: int = 0  # of the sender so far
+    failure: str = ""  # the move is over, and this is why
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -105,10 +127,14 @@ class Simulated:
             return
         self._fail_if_queued("stop")
         time.sleep(min(self._knobs().stop_s, grace_s))
-        self._change(instance_id, Run.STOPPED, Reason.STOPPED if grace_s > 0 else Reason.FORCED)
+        reason = _ENDED.get(machine.reason, Reason.STOPPED if grace_s > 0 else Reason.FORCED)
+        self._change(instance_id, Run.STOPPED, reason)
 
     def pause(self, instance_id: str, paused: bool) -> None:
         self._fail_if_queued("pause")
+        machine = self._read(instance_id)
+        if machine and machine.run != Run.STOPPED and (machine.reason in _ENDED or machine.passage):
+            raise Conflict(f"{instance_id} is on its way between two hosts")
         if not self._change(instance_id, Run.PAUSED if paused else Run.RUNNING, Reason.NONE):
             raise Conflict(f"{instance_id} does not run")
 
@@ -138,6 +164,91 @@ class Simulated:
         self._change_volumes(
             instance_id, lambda found: {v: max(s, size_bytes) if v == volume_id else s for v, s in found.items()}
         )
+
+    def receive(self, spec: MachineSpec, passage: Passage, address: str) -> Where:
+        """What the sender needs to find it here is this state directory."""
+        check_spec(spec)
+        check_passage(passage)
+        self._fail_if_queued("receive")
+        with self._locked():
+            machine = self._read(spec.instance_id)
+            if machine and machine.run != Run.STOPPED:
+                if machine.reason != Reason.RECEIVING or machine.passage != passage.id:
+                    raise Conflict(f"{spec.instance_id} is here already: {machine.run.value}")
+            else:
+                starts, console = (machine.starts, machine.console) if machine else (0, "")
+                waiting = _Machine(Run.PAUSED, Reason.RECEIVING, starts, console)
+                waiting.passage, waiting.key = passage.id, passage.key
+                self._write(spec.instance_id, waiting)
+        return Where(str(self._state), 1, 0 if passage.copy is Copy.NONE else 2)
+
+    def send(self, instance_id: str, passage: Passage, where: Where) -> Sending:
+        check_passage(passage)
+        self._fail_if_queued("send")
+        with self._locked():
+            machine = self._read(instance_id)
+            if machine is None or machine.run == Run.STOPPED or machine.reason in (Reason.RECEIVING, Reason.RECEIVED):
+                raise Conflict(f"{instance_id} does not run")
+            if machine.passage != passage.id:
+                if machine.passage and not machine.failure:
+                    raise Conflict(f"{instance_id} is on another way already")
+                machine.passage, machine.looks, machine.failure = passage.id, 0, ""
+            if not machine.failure and machine.reason != Reason.SENT:
+                machine.looks += 1
+                if machine.looks >= self._knobs().send_looks:
+                    arrived = Simulated(Path(where.address))._arrive(instance_id, passage, machine)
+                    machine.failure = "" if arrived else "the other end does not take the guest"
+                    if arrived:
+                        machine.run, machine.reason = Run.PAUSED, Reason.SENT
+                self._write(instance_id, machine)
+        return self._seen_sending(machine)
+
+    def sending(self, instance_id: str) -> Sending:
+        machine = self._read(instance_id)
+        return self._seen_sending(machine) if machine else Sending(SendState.NONE)
+
+    def cancel_send(self, instance_id: str) -> Sending:
+        with self._locked():
+            machine = self._read(instance_id)
+            if machine is None or machine.run == Run.STOPPED or machine.reason in _ENDED:
+                return self._seen_sending(machine) if machine else Sending(SendState.NONE)
+            machine.passage, machine.failure = "", ""
+            self._write(instance_id, machine)
+        return Sending(SendState.NONE)
+
+    def activate(self, instance_id: str, paused: bool = False) -> None:
+        self._fail_if_queued("activate")
+        with self._locked():
+            machine = self._read(instance_id)
+            if machine and machine.run == Run.RUNNING:
+                return
+            if machine is None or machine.reason not in (Reason.RECEIVED, Reason.SENT):
+                raise Conflict(f"{instance_id} has no guest that was received or sent")
+            machine.run, machine.reason = Run.PAUSED if paused else Run.RUNNING, Reason.NONE
+            machine.passage = machine.key = ""
+            self._write(instance_id, machine)
+
+    def _arrive(self, instance_id: str, passage: Passage, guest: _Machine) -> bool:
+        """Take the guest of another driver in, if it is waited for; one that arrives twice is refused."""
+        with self._locked() if self._machines.is_dir() else nullcontext():
+            waiting = self._read(instance_id)
+            known = waiting is not None and (waiting.passage, waiting.key) == (passage.id, passage.key)
+            if waiting is None or not known or waiting.reason != Reason.RECEIVING:
+                return False
+            waiting.reason, waiting.starts, waiting.volumes = Reason.RECEIVED, guest.starts, guest.volumes
+            waiting.console = guest.console
+            self._write(instance_id, waiting)
+            return True
+
+    def _seen_sending(self, machine: _Machine) -> Sending:
+        if machine.reason == Reason.SENT:
+            return Sending(SendState.SENT)
+        if machine.run == Run.STOPPED or not machine.passage or machine.reason in _ENDED:
+            return Sending(SendState.NONE)
+        if machine.failure:
+            return Sending(SendState.FAILED, reason=machine.failure)
+        total = self._knobs().send_looks
+        return Sending(SendState.SENDING, max(0, total - machine.looks), total)
 
     def _change_volumes(self, instance_id: str, change: Callable[[dict[str, int]], dict[str, int]]) -> bool:
         """Change the volumes of a machine that runs; False when it does not."""
@@ -185,6 +296,8 @@ class Simulated:
             if machine is None or machine.run == Run.STOPPED:
                 return False
             machine.run, machine.reason = run, reason
+            if run == Run.STOPPED:
+                machine.passage = machine.key = machine.failure = ""
             self._write(instance_id, machine)
             return True
 

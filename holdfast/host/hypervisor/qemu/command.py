@@ -36,6 +36,7 @@ class Wiring:
     console: int
     guest_agent: int
     taps: tuple[int, ...]  # one per card
+    waits: bool = False  # for a guest from another host; nothing else of the command line differs
 
 
 def command(spec: MachineSpec, wiring: Wiring, binary: str = BINARY) -> list[str]:
@@ -49,6 +50,7 @@ def command(spec: MachineSpec, wiring: Wiring, binary: str = BINARY) -> list[str
         *(option for n, card in enumerate(spec.cards) for option in _card(n, card, wiring.taps[n])),
         *_slots(),
         *(option for volume in spec.volumes for option in _volume(volume)),
+        *(["-S", "-incoming", "defer"] if wiring.waits else []),
         *_kernel(spec),
     ]
 

@@ -21,6 +21,7 @@ from holdfast.host.hypervisor.driver import Card, MachineSpec, Probed
 from holdfast.host.hypervisor.qemu import directory as home
 from holdfast.host.hypervisor.qemu.command import Wiring, command
 from holdfast.host.hypervisor.qemu.files import CONSOLE_FILE, QEMU_LOG, open_appending
+from holdfast.host.hypervisor.qemu.passage import note_drop
 from holdfast.host.hypervisor.qemu.probe import boot_id
 from holdfast.host.hypervisor.qemu.processes import PID_FILE
 
@@ -44,12 +45,15 @@ def owner_of(user: str) -> home.Owner:
     return home.Owner(user, account.pw_uid, account.pw_gid)
 
 
-def launch(spec: MachineSpec, directory: Path, host: Host, open_tap: Callable[[Card], int]) -> Child:
-    """Spawn the process of `spec`. The caller holds the directory."""
+def launch(
+    spec: MachineSpec, directory: Path, host: Host, open_tap: Callable[[Card], int], waits: bool = False
+) -> Child:
+    """Spawn the process of `spec`, waiting for a guest from elsewhere if asked to. The caller holds the directory."""
     with ExitStack() as opened:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         alive = _keep(opened, os.open(directory / home.ALIVE_FILE, flags, 0o600))
         home.lock_file(alive, KILL_S, spec.instance_id)
+        note_drop(directory)
         home.write_durable(directory / home.SPEC_FILE, _record(spec, host))
         output = _keep(opened, open_appending(directory / QEMU_LOG))
         os.ftruncate(output, 0)
@@ -58,7 +62,8 @@ def launch(spec: MachineSpec, directory: Path, host: Host, open_tap: Callable[[C
             opened.enter_context(home.listen(directory, name)).fileno() for name in home.SOCKETS
         )
         taps = tuple(_keep(opened, open_tap(card)) for card in spec.cards)
-        wiring = Wiring(host.machine_type, host.probed.accelerator, directory, monitor, debug, console, agent, taps)
+        accelerator = host.probed.accelerator
+        wiring = Wiring(host.machine_type, accelerator, directory, monitor, debug, console, agent, taps, waits)
         return spawn(
             command(spec, wiring, host.binary),
             pass_fds=(alive, monitor, debug, console, agent, *taps),

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.base.errors import Conflict, HoldfastError, NotFound, Unavailable
@@ -22,13 +22,25 @@ from holdfast.base.ids import is_id
 from holdfast.base.limits import HYPERVISOR_START_S, KILL_S, MONITOR_S, QEMU_LOG_BYTES, STATUS_S
 from holdfast.base.log import get
 from holdfast.base.run import Child
-from holdfast.host.hypervisor.check import check_spec, check_volume
-from holdfast.host.hypervisor.driver import Card, MachineSpec, Observed, Probed, Reason, Volume
+from holdfast.host.hypervisor.check import check_passage, check_spec, check_volume
+from holdfast.host.hypervisor.driver import (
+    Card,
+    MachineSpec,
+    Observed,
+    Passage,
+    Probed,
+    Reason,
+    Sending,
+    SendState,
+    Volume,
+    Where,
+)
 from holdfast.host.hypervisor.qemu import directory as home
-from holdfast.host.hypervisor.qemu import files, processes, volumes
+from holdfast.host.hypervisor.qemu import files, moves, processes, volumes
 from holdfast.host.hypervisor.qemu.command import BINARY
 from holdfast.host.hypervisor.qemu.launch import Host, launch, owner_of
 from holdfast.host.hypervisor.qemu.observe import observed_running, observed_stopped
+from holdfast.host.hypervisor.qemu.passage import note_read
 from holdfast.host.hypervisor.qemu.probe import boot_id, newest_machine_type, probe, version_of
 from holdfast.host.hypervisor.qmp import Qmp, statuses
 
@@ -83,9 +95,14 @@ class Qemu:
         running = {process.instance_id: process for process in processes.processes_of(self._state)}
         monitors = {instance_id: self._machines / instance_id / home.AGENT_MONITOR for instance_id in running}
         answers = statuses(monitors, STATUS_S)
-        for instance_id in answers:
+        for instance_id, status in answers.items():
             files.confirm_start(self._machines / instance_id)
-        found = {key: observed_running(process, answers.get(key)) for key, process in running.items()}
+            if status == "running":
+                moves.confirm_activated(self._machines / instance_id)
+        found = {
+            key: observed_running(process, answers.get(key), moves.is_inbound(self._machines / key))
+            for key, process in running.items()
+        }
         this_boot = boot_id()
         for directory in self._machines.iterdir():
             if is_id(directory.name):
@@ -112,6 +129,8 @@ class Qemu:
         if not self._find(instance_id):
             raise Conflict(f"{instance_id} does not run")
         with self._monitor(instance_id) as monitor:
+            if moves.on_its_way(monitor, self._machines / instance_id):
+                raise Conflict(f"{instance_id} is on its way between two hosts")
             monitor.execute("stop" if paused else "cont")
 
     def volumes(self, instance_id: str) -> Mapping[str, int]:
@@ -138,6 +157,76 @@ class Qemu:
         if self._find(instance_id) and is_id(volume_id):
             with self._monitor(instance_id) as monitor:
                 volumes.grow(monitor, volume_id, size_bytes)
+
+    def receive(self, spec: MachineSpec, passage: Passage, address: str) -> Where:
+        check_spec(spec)
+        check_passage(passage)
+        host = self._host = self._host or self._prove()
+        directory = self._machines / spec.instance_id
+        try:
+            with home.locked(directory, HYPERVISOR_START_S, create=True) as fresh:
+                if where := self._listens_already(spec.instance_id, passage):
+                    return where
+                with self._nothing_left(directory, fresh):
+                    self._launch(spec, directory, host, waits=True)
+                    return moves.wait_for_guest(directory, spec, passage, address, host.owner)
+        except OSError as err:
+            raise Unavailable(f"{spec.instance_id} could not be set up: {err.strerror}", detail=str(err)) from err
+
+    def send(self, instance_id: str, passage: Passage, where: Where) -> Sending:
+        check_passage(passage)
+        with self._running(instance_id) as directory:
+            return moves.send(directory, passage, where, self._owner)
+
+    def sending(self, instance_id: str) -> Sending:
+        if not self._find(instance_id):
+            return Sending(SendState.NONE)
+        return moves.sending(self._machines / instance_id)
+
+    def cancel_send(self, instance_id: str) -> Sending:
+        if not self._find(instance_id):
+            return Sending(SendState.NONE)
+        with self._running(instance_id) as directory:
+            return moves.cancel(directory)
+
+    def activate(self, instance_id: str, paused: bool = False) -> None:
+        with self._running(instance_id) as directory:
+            moves.activate(directory, paused)
+
+    @contextmanager
+    def _running(self, instance_id: str) -> Iterator[Path]:
+        """The directory of a machine that runs, held."""
+        if not self._find(instance_id):
+            raise Conflict(f"{instance_id} does not run")
+        try:
+            with home.locked(self._machines / instance_id, HYPERVISOR_START_S, create=False):
+                yield self._machines / instance_id
+        except FileNotFoundError as err:
+            raise Conflict(f"{instance_id} does not run") from err
+
+    def _listens_already(self, instance_id: str, passage: Passage) -> Where | None:
+        """Where this very passage is waited for; a wait that was interrupted before it began is ended."""
+        found = self._find(instance_id)
+        if not found:
+            return None
+        note, seen = note_read(self._machines / instance_id), self.machines()[instance_id]
+        if seen.reason is not Reason.RECEIVING or (note is not None and note.id != passage.id):
+            raise Conflict(f"{instance_id} is here already: {seen.run.value} {seen.reason.value}".rstrip())
+        if note is not None:
+            return note.where
+        self.stop(instance_id, 0)
+        return None
+
+    @contextmanager
+    def _nothing_left(self, directory: Path, fresh: bool) -> Iterator[None]:
+        """What fails inside leaves no process, and no directory that was not there before."""
+        try:
+            yield
+        except BaseException:
+            self.stop(directory.name, 0)
+            if fresh:
+                home.remove(directory)
+            raise
 
     def _monitor(self, instance_id: str) -> Qmp:
         return Qmp(self._machines / instance_id / home.AGENT_MONITOR)
@@ -175,12 +264,8 @@ class Qemu:
             if self._find(spec.instance_id):
                 return
             began_s = time.monotonic()
-            try:
+            with self._nothing_left(directory, fresh):
                 self._launch(spec, directory, host)
-            except BaseException:
-                if fresh:
-                    home.remove(directory)
-                raise
             log.info("machine_started", instance=spec.instance_id, took_s=round(time.monotonic() - began_s, 3))
 
     def _prove(self) -> Host:
@@ -191,14 +276,17 @@ class Qemu:
             probed = Probed(self._accelerator, "chosen by the operator", version_of(self._binary))
         return Host(self._binary, machine_type, probed, self._owner)
 
-    def _launch(self, spec: MachineSpec, directory: Path, host: Host) -> None:
+    def _launch(self, spec: MachineSpec, directory: Path, host: Host, waits: bool = False) -> None:
         """Spawn and wait for the monitor; on any failure the process is gone before the error leaves."""
         deadline = time.monotonic() + HYPERVISOR_START_S
         files.write_reason(directory, Reason.START_FAILED)
-        child = launch(spec, directory, host, self._open_tap)
+        child = launch(spec, directory, host, self._open_tap, waits)
         try:
             with Qmp(directory / home.AGENT_MONITOR, timeout_s=deadline - time.monotonic()):
-                (directory / files.REASON_FILE).unlink(missing_ok=True)
+                if waits:
+                    files.write_reason(directory, Reason.NOT_RECEIVED)
+                else:
+                    (directory / files.REASON_FILE).unlink(missing_ok=True)
         except BaseException as err:
             child.kill()
             child.wait(KILL_S)
@@ -211,11 +299,12 @@ class Qemu:
 
     def _end(self, process: processes.Process, handle: int, grace_s: float) -> None:
         directory = self._machines / process.instance_id
-        if grace_s > 0:
+        elsewhere = moves.leave(directory)
+        if grace_s > 0 and elsewhere is Reason.NONE:
             files.write_reason(directory, Reason.STOPPED)
             if self._press_power(directory) and processes.wait_for_end(handle, grace_s):
                 return
-        files.write_reason(directory, Reason.FORCED)
+        files.write_reason(directory, elsewhere or Reason.FORCED)
         processes.kill(handle)
         if not processes.wait_for_end(handle, KILL_S):
             raise Unavailable(f"{process.instance_id}: process {process.pid} does not end, even killed")

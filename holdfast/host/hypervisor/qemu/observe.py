@@ -15,11 +15,15 @@ from holdfast.base.limits import QEMU_LOG_BYTES
 from holdfast.host.hypervisor.driver import Observed, Reason, Run
 from holdfast.host.hypervisor.qemu.directory import SPEC_FILE
 from holdfast.host.hypervisor.qemu.files import QEMU_LOG, REASON_FILE, tail_or_nothing
+from holdfast.host.hypervisor.qemu.incoming import WAITING
+from holdfast.host.hypervisor.qemu.outgoing import HALTED
 from holdfast.host.hypervisor.qemu.processes import PID_FILE, Process
 
 _PAUSED = {
     "paused": Reason.NONE,
     "prelaunch": Reason.NONE,
+    WAITING: Reason.RECEIVING,
+    HALTED: Reason.SENT,
     "io-error": Reason.NOSPACE,  # QEMU stops a guest for a full disk only; other errors go to the guest
     "internal-error": Reason.INTERNAL_ERROR,
     "guest-panicked": Reason.INTERNAL_ERROR,
@@ -28,12 +32,16 @@ _SIGNALLED = b"terminating on signal"  # SIGTERM ends QEMU in good order, but it
 _SMALL_BYTES = 64 << 10
 
 
-def observed_running(process: Process, status: str | None) -> Observed:
-    """A living process; `status` is its monitor's word, None when it was silent."""
+def observed_running(process: Process, status: str | None, received: bool) -> Observed:
+    """A living process; `status` is its monitor's word, None when it was silent.
+
+    `received`: its guest came from elsewhere and was not activated yet.
+    """
     if status is None:
         return Observed(process.instance_id, Run.RUNNING, process.pid, Reason.MONITOR_SILENT)
     if status in _PAUSED:
-        return Observed(process.instance_id, Run.PAUSED, process.pid, _PAUSED[status])
+        reason = Reason.RECEIVED if received and status != WAITING else _PAUSED[status]
+        return Observed(process.instance_id, Run.PAUSED, process.pid, reason)
     return Observed(process.instance_id, Run.RUNNING, process.pid)
 
 

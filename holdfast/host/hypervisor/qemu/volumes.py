@@ -52,7 +52,7 @@ def volumes_open(monitor: Qmp) -> dict[str, int]:
     """Every volume of which at least a node is there, with its size in bytes."""
     sizes: dict[str, int] = {}
     for node in monitor.execute("query-named-block-nodes", {"flat": True}):
-        volume_id = _id_of(str(node.get("node-name", "")))
+        volume_id = id_of(str(node.get("node-name", "")))
         if volume_id:
             sizes[volume_id] = int(node.get("image", {}).get("virtual-size", 0))
     return sizes
@@ -129,7 +129,7 @@ def _code(volume_id: str) -> str:
     return base64.b32encode(uuid.UUID(volume_id).bytes).decode().rstrip("=").lower()
 
 
-def _id_of(node: str) -> str:
+def id_of(node: str) -> str:
     """The id that a node was named after; empty for one that is no volume's."""
     if len(node) != _NODE_CHARS + 1 or node[0] not in "fv":
         return ""
