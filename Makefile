@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STATE  ?= /var/lib/holdfast
 
-.PHONY: help up down destroy install packages test check format tests stories bench lock clean
+.PHONY: help up down destroy install packages test check format tests stories sim bench lock clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile | head -3
@@ -53,6 +53,9 @@ tests: $(VENV)/installed-test  ## tests without guests, two at once
 
 stories: $(VENV)/installed-test  ## tests that boot real guests, one at a time
 	$(BIN)/python -m pytest -m qemu tests
+
+sim: $(VENV)/installed-test  ## simulate faults: SEEDS=10000, FROM=501, or SEED=123 to replay one
+	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--first $(or $(FROM),1) --seeds $(or $(SEEDS),500))
 
 bench: $(VENV)/installed  ## measure; results as JSON in bench/results
 	$(BIN)/python -m bench

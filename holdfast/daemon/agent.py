@@ -87,7 +87,7 @@ def _simulated(settings: config.Settings, places: Places, name: str, desk: Desk,
     from holdfast.host.agent.simulated import SimulatedDisks, SimulatedNetwork, blank_image
     from holdfast.host.hypervisor.simulated import Simulated
 
-    volumes = VolumeFiles(storage.volumes, blank_image)
+    volumes = VolumeFiles(storage.volumes, blank_image, storage.kept is None)
     return Simulated(places.host(name)), SimulatedNetwork(), SimulatedDisks(), volumes
 
 
@@ -112,7 +112,12 @@ def _real(settings: config.Settings, places: Places, name: str, desk: Desk, stor
     kernel = kernel_at_hand(Path(settings.packages))
     hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
     disks = LocalDisks(storage.disks, cache, send, desk.whole, storage.kept)
-    return hypervisor, LocalNetwork(host_network), disks, VolumeFiles(storage.volumes, cache.volume)
+    return (
+        hypervisor,
+        LocalNetwork(host_network),
+        disks,
+        VolumeFiles(storage.volumes, cache.volume, storage.kept is None),
+    )
 
 
 def _capabilities(

@@ -40,7 +40,9 @@ def same(world: World, host: HostStandIn) -> None:
 
 def in_order(state: DesiredHost) -> DesiredHost:
     networks = [msgspec.structs.replace(n, ports=tuple(sorted(n.ports, key=lambda p: p.id))) for n in state.networks]
-    machines = sorted(state.machines, key=lambda machine: machine.instance_id)
+    # that a disk was made comes with the next change: until then the host that made it knows best
+    made = [msgspec.structs.replace(machine, disk_made=0) for machine in state.machines]
+    machines = sorted(made, key=lambda machine: machine.instance_id)
     return msgspec.structs.replace(state, machines=tuple(machines), networks=tuple(networks))
 
 

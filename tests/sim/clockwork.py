@@ -33,8 +33,8 @@ class Killed(BaseException):
     """The process of this thread is gone; nothing may catch it."""
 
 
-class Violation(AssertionError):
-    """Something that must never be was seen."""
+class Violation(BaseException):
+    """Something that must never be was seen; nothing of the product may catch it."""
 
 
 class Loop:
@@ -170,6 +170,8 @@ class SimThread(greenlet):
             if self.process.alive:  # it was killed in the middle of what it did, and its process with it
                 self.process.alive = False
                 loop().at(0, self.process.died)
+        except Violation:
+            raise
         except BaseException as err:
             where = traceback.format_exc(limit=-6)
             raise Violation(f"a thread of {self.process.name} died: {self.name}: {err!r}\n{where}") from err

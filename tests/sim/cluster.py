@@ -17,6 +17,7 @@ from holdfast.domain.observed import Capabilities
 from tests.sim.clockwork import Loop, Violation
 from tests.sim.faults import FAULTS
 from tests.sim.hosts import TOKEN, SimHost
+from tests.sim.mutants import Mutant, without
 from tests.sim.replicas import Replica
 from tests.sim.rest import Rest
 from tests.sim.rules import World
@@ -29,6 +30,10 @@ CHAOS_S = 60.0
 CONVERGE_S = 360.0
 """Every accepted request ends within 300 s of the healing (OPERATION_DEADLINE_S), and then a sweep and a report."""
 GONE_S = 120.0
+
+
+class SeedFailed(AssertionError):
+    """A violation, with the seed's last events and the command that replays it."""
 
 
 class Cluster:
@@ -179,19 +184,21 @@ class Cluster:
                 replica.application.close()
 
 
-def run_seed(seed: int, tell: Callable[[str], None] | None = None) -> tuple[Counter[str], str]:
-    """Run one seed; returns what happened in it and a digest of its story. Raises Violation with all that it knows."""
+def run_seed(
+    seed: int, tell: Callable[[str], None] | None = None, mutant: Mutant | None = None
+) -> tuple[Counter[str], str]:
+    """Run one seed; returns what happened in it and a digest of its story. Raises SeedFailed."""
     loop = Loop(seed, tell)
     ground()  # before anything stands in
     collected = gc.isenabled()
     gc.disable()
-    with stood_in(loop, tell):
+    with stood_in(loop, tell), without(mutant):
         cluster = Cluster(loop)
         try:
             cluster.live()
         except Violation as err:
             story = "\n".join(loop.last)
-            raise Violation(
+            raise SeedFailed(
                 f"{err}\nseed {seed}, at {loop.seconds:.3f} s\n{story}\nreplay: make sim SEED={seed}"
             ) from err
         finally:

@@ -1,7 +1,8 @@
 """Root disks, on one store that all hosts share or on one per host, and the judgement on what is done to them.
 
 A disk that was written to by a guest must never be made anew, or removed, unless its owner's word came first: a
-rebuild that raised its number, or a delete.
+rebuild that raised its number, or a delete. A server that is still being built was never seen to run: its owner was
+told of nothing that could be lost.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from tests.sim.clockwork import Violation, loop
 
 if TYPE_CHECKING:
     from tests.sim.hosts import SimHost
+
+
+_STATE = "SELECT state, launched_us FROM instance WHERE id = ?"
 
 
 @dataclass
@@ -42,7 +46,8 @@ class SimDisks(SimulatedDisks):
             self.adopt(machine)
             return Prepared((), None, None)
         before = self.disks.get(key)
-        if before is not None and before.written and before.number >= machine.disk:
+        launched = self.host.world.rows("SELECT 1 FROM instance WHERE id = ? AND launched_us != 0", machine.instance_id)
+        if before is not None and before.written and before.number >= machine.disk and launched:
             raise Violation(f"I7 the disk {before} of {key} is made anew by {self.host.name}, and nobody asked for it")
         self.host.writers_check(machine.instance_id, "made anew")
         self.disks[key] = Disk(machine.disk)
@@ -61,8 +66,9 @@ class SimDisks(SimulatedDisks):
         disk = self.disks.get(self._key(instance_id))
         if disk is None:
             return
-        state = self.host.world.rows("SELECT state FROM instance WHERE id = ?", instance_id)
-        if disk.written and state and state[0][0] not in ("building", "deleting", "deleted"):
+        state = self.host.world.rows(_STATE, instance_id)
+        never = state and state[0] == ("failed", 0)  # it was never seen to run, and its builder gave it up
+        if disk.written and state and not never and state[0][0] not in ("building", "deleting", "deleted"):
             raise Violation(f"I7 {self.host.name} removes the disk of {instance_id}, which is {state[0][0]}")
         self.host.writers_check(instance_id, "removed")
         del self.disks[self._key(instance_id)]

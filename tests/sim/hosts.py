@@ -253,7 +253,7 @@ class SimHost:
             SimDisks(self),
             ReachedFiles(self.home / "reached"),
             self.capabilities,
-            VolumeFiles((self.shared or self.home) / "volumes", blank_image),
+            VolumeFiles((self.shared or self.home) / "volumes", blank_image, self.shared is not None),
             registration,
             lambda: leases.read_lease(lease),
         )

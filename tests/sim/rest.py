@@ -38,8 +38,10 @@ class Rest:
         found += [f"{host} is {phase}" for host, phase in rows(_PHASES)]
         if found:
             return found
-        wanted = {}
+        wanted, refused = {}, rows(_REFUSED)
         for instance_id, state, power, host_id in rows(_INSTANCES):
+            if (instance_id,) in refused:
+                continue
             runs = self._names(str(instance_id))
             host = next((h.name for h in self.c.hosts if h.host_id == host_id), "")
             if state == "deleted":
@@ -57,7 +59,7 @@ class Rest:
         found += [
             f"{i} runs and nobody knows it" for i, hosts in self.c.world.running.items() if hosts and i not in known
         ]
-        return found or self.c.audit()
+        return found or [words for words in self.c.audit() if not any(i in words for (i,) in refused)]
 
     def _names(self, instance_id: str) -> list[str]:
         return sorted(host.name for host in self.c.world.running.get(instance_id, ()))
@@ -105,6 +107,8 @@ class Rest:
 
 _OPEN = "SELECT kind, resource_id, step, waiting_for FROM operation WHERE state = 'open'"
 _INSTANCES = "SELECT id, state, power, host_id FROM instance ORDER BY id"
+_REFUSED = "SELECT instance_id FROM observation WHERE phase = 'failed' AND retryable = 0"
+"""Its host gave it up for good, and says why: its owner decides."""
 _DEPARTED = "SELECT instance_id, host_id FROM departed"
 _PHASES = "SELECT host_id, phase FROM host_lease WHERE phase != 'member'"
 _LEFT = """

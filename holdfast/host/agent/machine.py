@@ -91,7 +91,7 @@ def decide_move(machine: Machine, reached: Reached, seen: Observed | None) -> Ac
 
 
 class Later(Exception):
-    """A machine may not start now; the words say what it waits for."""
+    """A machine, or its disk, may not be touched now; the words say what it waits for."""
 
 
 class Worker:
@@ -107,7 +107,7 @@ class Worker:
         plugging: Plugging,
         why_not_run: Callable[[Machine], str] = lambda _: "",
     ) -> None:
-        """`why_not_run` is asked at the moment of a start; any words are what the machine waits for."""
+        """`why_not_run` is asked at the moment of a start or of a change to a disk; it waits while there are words."""
         self._hypervisor, self._networking, self._network = hypervisor, networking, network
         self._disks, self._reached, self._plugging = disks, reached, plugging
         self._why_not_run = why_not_run
@@ -147,6 +147,7 @@ class Worker:
             self._hypervisor.stop(instance_id, self._grace_s(machine))
             return Observed(instance_id, Run.STOPPED, 0, Reason.STOPPED)
         if act is Act.RENEW_DISK:
+            self._wait_for_right(machine)
             self._disks.prepare(machine, fresh=True)
             self._reached.put(instance_id, Reached(before.generation, before.boot, machine.disk, Phase.STOPPED))
             return Observed(instance_id, Run.STOPPED, 0, Reason.NONE)
@@ -213,6 +214,7 @@ class Worker:
         if machine.keep_disk:
             self._disks.leave(machine.instance_id)
         else:
+            self._wait_for_right(machine)  # where disks are shared, this one may be another host's by now
             self._disks.remove(machine.instance_id)
         self._networking.applied(machine)
         self._reached.drop(machine.instance_id)

@@ -55,7 +55,9 @@ class VolumeKeeping:
         self._due.add([wanted.id for wanted in self._desk.volumes() if self._is_due(wanted, sizes.get(wanted.id))])
 
     def strangers(self) -> set[str]:
-        """Files that nobody asked for: left alone, reported."""
+        """Files that nobody asked for: left alone, reported. In a shared directory most are other hosts'."""
+        if self._files.shared:
+            return set()
         return set(self._files.sizes()) - {wanted.id for wanted in self._desk.volumes()}
 
     def heard(self, reports: tuple[VolumeReport, ...]) -> None:

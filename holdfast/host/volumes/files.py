@@ -25,12 +25,15 @@ SUFFIX, PART = ".raw", ".part"
 
 
 class VolumeFiles:
-    """The files of one directory. `write_image` writes an image's disk into a new file, as raw."""
+    """The files of one directory. `write_image` writes an image's disk into a new file, as raw.
 
-    def __init__(self, directory: Path, write_image: Callable[[ImageSource, Path], None]) -> None:
-        self._directory, self._write_image = directory, write_image
+    `shared`: other hosts have files there too, which are no business of this one.
+    """
+
+    def __init__(self, directory: Path, write_image: Callable[[ImageSource, Path], None], shared: bool = False) -> None:
+        self._directory, self._write_image, self.shared = directory, write_image, shared
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-        for left in directory.glob(f"*{PART}"):  # of an agent that was killed: there is only one per host
+        for left in () if shared else directory.glob(f"*{PART}"):  # of an agent that was killed: there is only one here
             left.unlink(missing_ok=True)
 
     def path(self, file_id: str) -> Path:
@@ -55,6 +58,7 @@ class VolumeFiles:
         """Remove a file. Not there: nothing."""
         path = self.path(file_id)
         with troubles_named(path):
+            path.with_suffix(PART).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             sync(self._directory)
 

@@ -12,6 +12,7 @@ from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go, 
 from holdfast.control.operations.host.holders import holder_is_fenced, holder_left
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.placing import server_place
+from holdfast.control.store.host_lease import hosts_sharing_disks
 from holdfast.control.store.instance import instance_change, instance_update
 from holdfast.domain.instance import move
 from holdfast.domain.observed import Phase
@@ -22,7 +23,8 @@ HOSTS_TRIED_MAX = 3
 def _leave(work: Work) -> Outcome:
     row = work.instance()
     if row.host_id and holder_is_fenced(work.tx, row.host_id):
-        row = holder_left(work.tx, row, erase=True)
+        alone = not hosts_sharing_disks(work.tx, row.host_id)  # a shared disk is the next host's, made anew there
+        row = holder_left(work.tx, row, erase=alone)
     return NEXT if not row.host_id else wait(f"host {server.host_name(work, row)} to remove what it began")
 
 

@@ -28,6 +28,9 @@ def _leave(work: Work) -> Outcome:
         disks_erase(work.tx, row, row.host_id)
         row = holder_left(work.tx, row, erase=True)
     if not row.host_id:
+        if row.last_host_id and "host_id" not in work.data:  # it was given up: what was begun on shared disks is there
+            work.data["host_id"] = row.last_host_id
+            disks_erase(work.tx, row, row.last_host_id)
         unsure = holders_unsure(work.tx, row.id)
         return wait(f"host {', '.join(unsure)} to confirm that it runs nothing of it") if unsure else NEXT
     if row.present:

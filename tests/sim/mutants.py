@@ -1,0 +1,183 @@
+"""One safety mechanism removed at a time. A simulation that does not see it gone proves nothing about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+from sqlalchemy import update
+
+from holdfast.api.hosts import handlers
+from holdfast.control.operations import engine, host_desired, host_report
+from holdfast.control.operations.act import NEXT, Step
+from holdfast.control.operations.host import fencing, holders, lease
+from holdfast.control.operations.registry import ACTS
+from holdfast.control.operations.server import create, evacuate, placing
+from holdfast.control.scheduler import place
+from holdfast.control.store import operation as operations
+from holdfast.control.store.host_lease import lease_fetch, proofs_of
+from holdfast.domain.lease import HostLease, Proof
+from holdfast.host.agent.machine import Worker
+from holdfast.host.keeper import keep
+
+Put = Callable[[Any, str, Any], None]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`remove` takes a mechanism away; `seed` is one that is known to see it."""
+
+    name: str
+    remove: Callable[[Put], None]
+    seed: int
+
+
+def keeper(put: Put) -> None:
+    """The keeper counts down, and ends nothing."""
+    put(keep, "end_guests", lambda _: 0)
+
+
+def lease_waited_for(put: Put) -> None:
+    """A silent host counts as dead before its lease has lapsed."""
+    put(HostLease, "lapsed", lambda self, now_us: True)
+
+
+def incarnation(put: Put) -> None:
+    """Whoever speaks for a host is believed, fenced or not."""
+    for module in (lease, handlers):
+        put(module, "host_admitted", lambda tx, host_id, number: lease_fetch(tx, host_id))
+
+
+def departed(put: Put) -> None:
+    """Nobody remembers what left a host without its word."""
+    for module in (holders, evacuate):
+        put(module, "departed_add", lambda *args, **words: None)
+
+
+def claim_with_owner(put: Put) -> None:
+    """A host becomes the owner first, and the room is claimed in another transaction."""
+    put(placing, "allocation_set", lambda tx, row: None)
+
+
+def fencing_number(put: Put) -> None:
+    """A worker that outlived its lease writes on."""
+
+    def write(tx: Any, claimed: Any, **changes: Any) -> bool:
+        values = {**changes, "updated_us": tx.now_us, "lease_until_us": 0}
+        return bool(
+            tx.run(update(operations.operation).where(operations.operation.c.id == claimed.id).values(**values))
+        )
+
+    put(engine, "operation_is_mine", lambda tx, claimed: True)
+    put(engine, "operation_write", write)
+
+
+def gone_before_given_back(put: Put) -> None:
+    """A delete gives everything back without the host's word."""
+    act = ACTS["server_delete"]
+    steps = (Step("leave", lambda work: NEXT), *act.steps[1:])
+    changed = {**ACTS, act.kind: replace(act, steps=steps)}
+    put(engine.Engine, "_acts", property(lambda self: changed, lambda self, acts: None))
+
+
+def right_to_run(put: Put) -> None:
+    """An agent acts on what it knows without a look at lease and desk."""
+    put(Worker, "_wait_for_right", lambda self, machine: None)
+
+
+def shared_disk_kept(put: Put) -> None:
+    """The host that began a server removes its disk when it is back, though another host has it by now."""
+    put(create, "hosts_sharing_disks", lambda tx, host_id: False)
+
+
+def boot_that_registered(put: Put) -> None:
+    """A lease is granted to any boot of a host."""
+
+    def renew(tx: Any, settings: Any, host_id: str, number: int, boot_id: str) -> Any:
+        return real(tx, settings, host_id, number, lease_fetch(tx, host_id).boot_id)
+
+    real = handlers.lease_renew
+    put(handlers, "lease_renew", renew)
+
+
+def apart(put: Put) -> None:
+    """Members of an anti-affinity group are placed anywhere."""
+    put(place, "FILTERS", tuple(check for check in place.FILTERS if check is not place._keeps_group))
+
+
+def disk_adopted(put: Put) -> None:
+    """A host is not told that a disk was made already."""
+    real = host_desired._machine
+    put(host_desired, "_machine", lambda *args: msgspec.structs.replace(real(*args), disk_made=0))
+
+
+def word_and_lease(put: Put) -> None:
+    """A tool, or somebody, that says "off" is believed although the lease goes on."""
+    real = fencing.fence_proof
+
+    def proof(tx: Any, host: Any, held: HostLease) -> Any:
+        said = {row.kind for row in proofs_of(tx, host.id, held.renewed_us - 60_000_000)}
+        return (Proof.WORD, "") if Proof.WORD in said else real(tx, host, held)
+
+    put(fencing, "fence_proof", proof)
+
+
+def owner_of_reports(put: Put) -> None:
+    """Any host's word that an instance is gone gives back what it held."""
+    real = host_report.instance_fetch
+
+    def fetch(tx: Any, instance_id: str) -> Any:
+        row = real(tx, instance_id)
+        return None if row is None else msgspec.structs.replace(row, host_id=speaker[-1], present=False)
+
+    speaker = [""]
+    settle = host_report._settle
+
+    def heard(tx: Any, host_id: str, seen: Any) -> bool:
+        speaker.append(host_id)
+        put(host_report, "instance_fetch", fetch)
+        return settle(tx, host_id, seen)
+
+    put(host_report, "_settle", heard)
+
+
+MUTANTS = (
+    Mutant("keeper", keeper, 11),
+    Mutant("lease_waited_for", lease_waited_for, 4),
+    Mutant("incarnation", incarnation, 6),
+    Mutant("departed", departed, 3),
+    Mutant("claim_with_owner", claim_with_owner, 1),
+    Mutant("fencing_number", fencing_number, 1),
+    Mutant("gone_before_given_back", gone_before_given_back, 1),
+    Mutant("right_to_run", right_to_run, 3),
+    Mutant("shared_disk_kept", shared_disk_kept, 4),
+    Mutant("boot_that_registered", boot_that_registered, 1),
+    Mutant("apart", apart, 1),
+    Mutant("disk_adopted", disk_adopted, 4),
+    Mutant("word_and_lease", word_and_lease, 1),
+    Mutant("owner_of_reports", owner_of_reports, 1),
+)
+
+
+@contextmanager
+def without(mutant: Mutant | None) -> Iterator[None]:
+    """Inside the block the mechanism is not there."""
+    changed: list[tuple[Any, str, bool, Any]] = []
+
+    def put(where: Any, name: str, value: Any) -> None:
+        changed.append((where, name, name in vars(where), vars(where).get(name)))
+        setattr(where, name, value)
+
+    try:
+        if mutant is not None:
+            mutant.remove(put)
+        yield
+    finally:
+        for where, name, was_there, value in reversed(changed):
+            if was_there:
+                setattr(where, name, value)
+            else:
+                delattr(where, name)
