@@ -52,7 +52,7 @@ COMMANDS = (
     Command("reboot", "power", "reboot servers", "holdfast reboot web --hard"),
     Command("rm", "remove", "delete servers, and what launch made for them", "holdfast rm web db"),
     Command("smoke", "smoke", "prove the cloud: ten steps, timed", "holdfast smoke --clients 2 --loops 5"),
-    Command("host", "hosts", "list hosts; show, enable, disable, fence or forget one", "holdfast host list"),
+    Command("host", "hosts", "list hosts; act on one: show, disable, fence, kill, ...", "holdfast host list"),
     Command("evacuate", "hosts", "start a dead host's servers elsewhere", "holdfast evacuate h2 --dry-run"),
     Command("evacuations", "hosts", "list evacuations, or watch them", "holdfast evacuations --watch"),
     Command("images", "servers", "list the images", "holdfast images"),

@@ -16,7 +16,7 @@ from holdfast.cli.session import cloud_of
 from holdfast.client.cloud import Cloud
 from holdfast.client.text import instant_s
 
-ACTIONS = ("list", "show", "enable", "disable", "fence", "fence-config", "forget")
+ACTIONS = ("list", "show", "enable", "disable", "fence", "fence-config", "forget", "kill", "start")
 
 
 def host_arguments(parser: ArgumentParser) -> None:
@@ -36,6 +36,8 @@ def host_run(options: Namespace, output: Output) -> int:
     if not options.name:
         raise BadInput(f"which host? next: holdfast host {options.action} NAME, and: holdfast host list")
     path = f"/operator/v1/hosts/{quote(options.name, safe='')}"
+    if options.action in ("kill", "start"):
+        return _plug(options, output)
     if options.action == "show":
         return _show(cloud, output, path)
     if options.action == "fence":
@@ -98,6 +100,22 @@ def evacuations_run(options: Namespace, output: Output) -> int:
         output.table(head, [_row(act) for act in acts])
     else:
         output.line("no evacuations; next: holdfast host list")
+    return 0
+
+
+def _plug(options: Namespace, output: Output) -> int:
+    """Of one of several hosts on this machine: pull its plug, or put it back."""
+    from holdfast.daemon import plug
+
+    state = Path(options.state).absolute()
+    if options.action == "start":
+        plug.host_start(state, options.name)
+        output.line(f"{options.name} has power again; next: holdfast host list")
+        return 0
+    guests = plug.host_kill(state, options.name)
+    output.event("killed", host=options.name, guests=guests)
+    output.line(f"pulled the plug of {options.name}, with {guests} guests; next: holdfast evacuations --watch")
+    output.line(f"to put it back: holdfast host start {options.name}")
     return 0
 
 

@@ -48,6 +48,10 @@ class Places:
     def host(self, name: str) -> Path:
         return self.state / "hosts" / name
 
+    def unplugged(self, name: str) -> Path:
+        """A file that is there while a host has its plug pulled (daemon/plug)."""
+        return self.host(name) / "unplugged"
+
     def make(self) -> None:
         """Make the directories; what is there stays as it is."""
         for path in (self.state, self.run, self.logs, self.images, self.state / "keys", self.state / "hosts"):

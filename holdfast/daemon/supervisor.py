@@ -57,6 +57,7 @@ class Child:
     pass_fds: tuple[int, ...] = ()
     space: str = ""  # network namespace that it runs in; empty: the machine's own
     pid: int = 0
+    host: str = ""  # whose process it is; empty: the machine's
     started_s: float = 0.0
     pause_s: float = 0.1
     due_s: float = 0.0
@@ -121,7 +122,7 @@ class Supervisor:
                 child.due_s = now if steady else now + child.pause_s
                 log.warn("child_ended", process=child.name, pid=child.pid, next_in_s=round(child.due_s - now, 1))
                 child.pid = 0
-            if now >= child.due_s:
+            if now >= child.due_s and not (child.host and self.places.unplugged(child.host).exists()):
                 self._start(child)
 
     def _start(self, child: Child) -> None:
@@ -281,8 +282,10 @@ def children_of(places: Places, settings: config.Settings, fds: Sequence[int], h
             str(places.logs / f"keeper-{name}.log"),
         ]
         needle = f"holdfast.daemon.agent\0--state\0{state}\0--host\0{host_id}\0"
-        found.append(Child(f"agent-{name}", agent, needle, space=space))
-        found.append(Child(f"keeper-{name}", keeper, f"holdfast.host.keeper\0--state\0{home}\0", space=space))
+        found.append(Child(f"agent-{name}", agent, needle, space=space, host=name))
+        found.append(
+            Child(f"keeper-{name}", keeper, f"holdfast.host.keeper\0--state\0{home}\0", space=space, host=name)
+        )
     return found
 
 
