@@ -20,12 +20,11 @@ PREFIX, PRIVATE, PUBLIC, UNDERLAY = "hfsh", "10.72.0.0/24", "172.24.72.0/24", "1
 FLAGS = ("--prefix", PREFIX, "--private-cidr", PRIVATE, "--public-cidr", PUBLIC, "--underlay-cidr", UNDERLAY)
 
 
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[LiveCloud]:
+def bare_cloud(tmp_path: Path, flags: tuple[str, ...]) -> Iterator[LiveCloud]:
     """A cloud with real guests that is not up yet; which accelerator works and its first guest are another story's."""
     for path in (tmp_path, *tmp_path.parents[:2]):
         os.chmod(path, 0o711)
-    live = LiveCloud(tmp_path, FLAGS)
+    live = LiveCloud(tmp_path, flags)
     (live.state / "run").mkdir(parents=True)
     (live.state / "run" / "proved").touch()
     (live.state / "holdfast.toml").write_text('accelerator = "tcg"\n')
@@ -33,6 +32,11 @@ def cloud(tmp_path: Path) -> Iterator[LiveCloud]:
         yield live
     finally:
         live.remove()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LiveCloud]:
+    yield from bare_cloud(tmp_path, FLAGS)
 
 
 def kernel_remains() -> list[str]:
