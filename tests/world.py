@@ -127,7 +127,7 @@ class HostStandIn:
         self.store, self.settings, self.home, self.name = store, settings, home, f"h{number}"
         self.boots = 1
         self.host_id = f"22222222-2222-4222-8222-{number:012d}"
-        self.capabilities = capabilities
+        self.capabilities = msgspec.structs.replace(capabilities, address=f"198.51.100.{number}")
         self.away = False
         self.hypervisor = Simulated(home)
         digest = hashlib.sha256(b"token").hexdigest()

@@ -34,6 +34,9 @@ class Settings:
     prefix: str = "hf"  # of every kernel object of ours; 1 to 5 small letters and digits, interface names are short
     private_cidr: str = "10.77.0.0/24"  # the first project's network
     public_cidr: str = "172.24.4.0/24"  # the pool of public addresses, provided by this host
+    underlay_cidr: str = "198.19.0.0/16"  # between the hosts of one machine, where there are several
+    uplink: str = ""  # link of this host to the public networks; empty: this host is their gateway
+    uplink_routers: str = ""  # range of this host's routers on an uplink that other hosts are on, too
     shared: str = ""  # directory that all hosts mount at this path, for disks, volumes and images; empty: none
     evacuate: str = "auto"  # what a dead host ran starts elsewhere by itself; or manual: only when somebody asks
     log_format: str = "text"  # text or json

@@ -22,6 +22,10 @@ def up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--region", metavar="NAME", help="its name for clients (default: RegionOne)")
     parser.add_argument("--private-cidr", metavar="CIDR", help="the first network (default: 10.77.0.0/24)")
     parser.add_argument("--public-cidr", metavar="CIDR", help="the public addresses (default: 172.24.4.0/24)")
+    parser.add_argument("--hosts", type=int, metavar="N", help="compute hosts on this machine (default: as there are)")
+    parser.add_argument(
+        "--underlay-cidr", metavar="CIDR", help="between several hosts of this machine (default: 198.19.0.0/16)"
+    )
     parser.add_argument(
         "--prefix", metavar="WORD", help="of every kernel object, 1 to 5 letters or digits (default: hf)"
     )

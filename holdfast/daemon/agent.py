@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +18,8 @@ from holdfast.base import log as logs
 from holdfast.base.clock import SystemClock
 from holdfast.base.limits import CAPTURE_DEADLINE_S
 from holdfast.daemon.places import Places
+from holdfast.daemon.seats import endpoint_for, hosts_here, network_of, reach_for, seat_of
+from holdfast.daemon.storage import Storage, storage_of
 from holdfast.domain.observed import Capabilities
 from holdfast.host.agent.agent import Agent, Parts
 from holdfast.host.agent.desk import Desk
@@ -26,7 +27,6 @@ from holdfast.host.agent.link import Link
 from holdfast.host.agent.parts import Disks, Network
 from holdfast.host.agent.reached import ReachedFiles
 from holdfast.host.agent.registration import Registration
-from holdfast.host.agent.store import store_identity
 from holdfast.host.hypervisor.driver import Hypervisor
 from holdfast.host.keeper.lease import LEASE_FILE, read_lease
 from holdfast.host.volumes.files import VolumeFiles
@@ -49,9 +49,10 @@ def main() -> None:
     home = places.host(options.name)
     token = home / "token"
     with logs.bind(host=options.name):
-        parts = make_parts(settings, home, options.host, token)
+        endpoint = endpoint_for(settings, seat_of(places, options.name))
+        parts = make_parts(settings, places, options.name, options.host)
         speaks_for = parts.registration
-        agent = Agent(lambda: Link(settings.endpoint, options.host, token, lambda: speaks_for.number), parts)
+        agent = Agent(lambda: Link(endpoint, options.host, token, lambda: speaks_for.number), parts)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         log.info("agent_started", hypervisor=parts.hypervisor.name, accelerator=parts.capabilities.accelerator)
         agent.run()
@@ -59,96 +60,84 @@ def main() -> None:
     os._exit(0)  # threads may be in the middle of an act; what they did is found again by the next one
 
 
-def make_parts(settings: config.Settings, home: Path, host_id: str, token: Path) -> Parts:
-    """Choose the drivers. Unavailable when the shared directory is not there: nothing is written before it is."""
-    desk, reached = Desk(host_id), ReachedFiles(home / "reached")
-    storage = Storage.of(settings, home)
-    hypervisor: Hypervisor
-    network: Network
-    disks: Disks
-    if settings.hypervisor == "simulated":
-        from holdfast.host.agent.simulated import SimulatedDisks, SimulatedNetwork, blank_image
-        from holdfast.host.hypervisor.simulated import Simulated
-
-        hypervisor, network, disks = Simulated(home), SimulatedNetwork(), SimulatedDisks()
-        volumes = VolumeFiles(storage.volumes, blank_image, storage.kept is None)
-    else:
-        from holdfast.host.agent.local import LocalDisks, LocalNetwork, file_sender
-        from holdfast.host.hypervisor.qemu.machines import Qemu
-        from holdfast.host.imagebuild.packages import kernel_at_hand
-        from holdfast.host.imagecache.cache import Cache
-        from holdfast.host.imagecache.fetch import HttpFetch, NearFetch, find_in
-        from holdfast.host.network.apply import HostNetwork
-
-        host_network = HostNetwork(settings.prefix, home / "network", resolvers=resolvers())
-        host_network.claim()
-        host_network.resume()
-        fetch = NearFetch(
-            find_in(settings.state_path / "images"),
-            HttpFetch(
-                settings.endpoint,
-                token,
-                SystemClock(),
-                time.sleep,
-                f"/hosts/v1/{host_id}/images/{{id}}/file",
-                "X-Host-Token",
-            ),
-        )
-        cache = Cache(storage.cache, [storage.disks], fetch)
-        parts = urlsplit(settings.endpoint)
-        address = (parts.hostname or settings.listen, parts.port or settings.port)
-        send = file_sender(address, host_id, token, CAPTURE_DEADLINE_S)
-        kernel = kernel_at_hand(Path(settings.packages))
-        hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
-        network, disks = LocalNetwork(host_network), LocalDisks(storage.disks, cache, send, desk.whole, storage.kept)
-        volumes = VolumeFiles(storage.volumes, cache.volume, storage.kept is None)
-    capabilities = _capabilities(settings, hypervisor, disks, store_identity(storage.disks, storage.kept is None))
-    lease = home / LEASE_FILE
+def make_parts(settings: config.Settings, places: Places, name: str, host_id: str) -> Parts:
+    """Choose the drivers. Unavailable when a shared directory is not there: nothing is written before it is."""
+    home, desk = places.host(name), Desk(host_id)
+    storage, lease = storage_of(home), home / LEASE_FILE
+    identity = storage.identity
+    choose = _simulated if settings.hypervisor == "simulated" else _real
+    hypervisor, network, disks, volumes = choose(settings, places, name, desk, storage)
     return Parts(
-        desk,
-        hypervisor,
-        network,
-        disks,
-        reached,
-        capabilities,
-        volumes,
-        Registration(home),
-        lambda: read_lease(lease),
+        desk=desk,
+        hypervisor=hypervisor,
+        network=network,
+        disks=disks,
+        reached=ReachedFiles(home / "reached"),
+        capabilities=_capabilities(settings, places, name, hypervisor, disks, identity),
+        volumes=volumes,
+        registration=Registration(home),
+        lease=lambda: read_lease(lease),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """Where a host keeps what must not be lost: below its own directory, or below the one that all hosts share."""
-
-    disks: Path
-    volumes: Path
-    cache: Path
-    kept: Path | None  # disks of machines that left without them; None: they are shared, and need not be kept aside
-
-    @classmethod
-    def of(cls, settings: config.Settings, home: Path) -> Storage:
-        """Raises Unavailable for a shared directory that is not there."""
-        if not settings.shared:
-            return cls(home / "disks", home / "volumes", home / "cache", home / "left")
-        root = Path(settings.shared)
-        store_identity(root / "disks", shared=True)
-        return cls(root / "disks", root / "volumes", root / "cache", None)
+Drivers = tuple[Hypervisor, Network, Disks, VolumeFiles]
 
 
-def _capabilities(settings: config.Settings, hypervisor: Hypervisor, disks: Disks, disk_store: str) -> Capabilities:
+def _simulated(settings: config.Settings, places: Places, name: str, desk: Desk, storage: Storage) -> Drivers:
+    from holdfast.host.agent.simulated import SimulatedDisks, SimulatedNetwork, blank_image
+    from holdfast.host.hypervisor.simulated import Simulated
+
+    volumes = VolumeFiles(storage.volumes, blank_image, storage.kept is None)
+    return Simulated(places.host(name)), SimulatedNetwork(), SimulatedDisks(), volumes
+
+
+def _real(settings: config.Settings, places: Places, name: str, desk: Desk, storage: Storage) -> Drivers:
+    from holdfast.host.agent.local import LocalDisks, LocalNetwork, file_sender
+    from holdfast.host.hypervisor.qemu.machines import Qemu
+    from holdfast.host.imagebuild.packages import kernel_at_hand
+    from holdfast.host.imagecache.cache import Cache
+    from holdfast.host.imagecache.fetch import HttpFetch, NearFetch, find_in
+
+    home, endpoint, host_id = places.host(name), endpoint_for(settings, seat_of(places, name)), desk.host_id
+    token = home / "token"
+    host_network = network_of(places, settings, name, resolvers())
+    host_network.claim()
+    host_network.resume()
+    path = f"/hosts/v1/{host_id}/images/{{id}}/file"
+    far = HttpFetch(endpoint, token, SystemClock(), time.sleep, path, "X-Host-Token")
+    cache = Cache(storage.cache, [storage.disks], NearFetch(find_in(settings.state_path / "images"), far))
+    parts = urlsplit(endpoint)
+    address = (parts.hostname or settings.listen, parts.port or settings.port)
+    send = file_sender(address, host_id, token, CAPTURE_DEADLINE_S)
+    kernel = kernel_at_hand(Path(settings.packages))
+    hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
+    disks = LocalDisks(storage.disks, cache, send, desk.whole, storage.kept)
+    return (
+        hypervisor,
+        LocalNetwork(host_network),
+        disks,
+        VolumeFiles(storage.volumes, cache.volume, storage.kept is None),
+    )
+
+
+def _capabilities(
+    settings: config.Settings, places: Places, name: str, hypervisor: Hypervisor, disks: Disks, disk_store: str
+) -> Capabilities:
+    """What the host can do; several on one machine have an equal part of it each."""
+    seat = seat_of(places, name)
+    share = len(hosts_here(places)) if seat else 1
     probed = hypervisor.probe()
     simulated = settings.hypervisor == "simulated"
     return Capabilities(
-        vcpus=SIMULATED_VCPUS if simulated else os.cpu_count() or 1,
-        memory_mib=SIMULATED_MEMORY_MIB if simulated else _memory_mib(),
+        vcpus=SIMULATED_VCPUS if simulated else max(1, (os.cpu_count() or 1) // share),
+        memory_mib=SIMULATED_MEMORY_MIB if simulated else _memory_mib() // share,
         disk_gib=disks.size_gib(),
         accelerator=probed.accelerator,
         accelerator_note=probed.note,
         hypervisor=hypervisor.name,
         hypervisor_version=probed.version,
         hostname=socket.gethostname(),
-        address=settings.listen,
+        address=reach_for(settings, seat).tunnel or settings.listen,
         disk_store=disk_store,
     )
 

@@ -20,13 +20,13 @@ from holdfast.client.session import Session
 from holdfast.daemon.agent import resolvers
 from holdfast.daemon.first_rows import session_of
 from holdfast.daemon.places import Places
-from holdfast.daemon.supervisor import hosts_here
+from holdfast.daemon.seats import hosts_here, network_of, seat_of, space_of
 from holdfast.domain.desired import HostUpdate, Power
 from holdfast.host.agent.desk import Desk
 from holdfast.host.agent.link import Link
 from holdfast.host.hypervisor.qemu.processes import processes_of
 from holdfast.host.keeper.lease import INCARNATION_FILE, read_incarnation
-from holdfast.host.network.apply import HostNetwork
+from holdfast.host.network import namespace
 
 Found = tuple[str, str, str]  # code, object, words
 
@@ -76,7 +76,11 @@ def machine_audit(places: Places, settings: config.Settings, name: str, host_id:
         return
     yield from _processes(home, update)
     yield from _files(home, update)
-    yield from _network(settings, home, host_id, update)
+    seat = seat_of(places, name)
+    if seat is not None and not space_of(seat):
+        yield "namespace-missing", seat.space, f"host {name} should be in it"
+    else:
+        yield from namespace.inside(space_of(seat), lambda: _network(places, settings, name, host_id, update))
 
 
 def _link(settings: config.Settings, home: Path, host_id: str) -> Link:
@@ -112,13 +116,12 @@ def _files(home: Path, update: HostUpdate) -> Iterator[Found]:
             yield "file-missing", volume_id, "the volume was made, and its file is not there"
 
 
-def _network(settings: config.Settings, home: Path, host_id: str, update: HostUpdate) -> Iterator[Found]:
+def _network(places: Places, settings: config.Settings, name: str, host_id: str, update: HostUpdate) -> list[Found]:
     desk = Desk(host_id)
     desk.apply(update)
-    running = {process.instance_id for process in processes_of(home.resolve())}
-    network = HostNetwork(settings.prefix, home / "network", resolvers=resolvers())
+    running = {process.instance_id for process in processes_of(places.host(name).resolve())}
+    network = network_of(places, settings, name, resolvers())
     try:
-        for drift in network.drift(desk.whole(), running):
-            yield drift.code, drift.object, drift.words
+        return [(drift.code, drift.object, drift.words) for drift in network.drift(desk.whole(), running)]
     finally:
         network.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +17,7 @@ from holdfast.control.operations.flavor import flavors_bootstrap
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
 from holdfast.control.operations.identity.passwords import password_hash
 from holdfast.control.operations.network.bootstrap import network_bootstrap
+from holdfast.control.operations.network.hosts import publics_list
 from holdfast.control.store.database import Database
 from holdfast.control.store.host import host_insert
 from holdfast.control.store.migrate import migrate
@@ -57,15 +57,13 @@ def network_make(store: Database, settings: config.Settings, made: Bootstrapped)
     )
 
 
-def host_name_of(places: Places) -> str:
-    """The name of this machine as a compute host: the one of the first run, whatever it is called now."""
-    existing = sorted(places.state.glob("hosts/*/id"))
-    return existing[0].parent.name if existing else socket.gethostname().partition(".")[0] or "host1"
+def publics_of(store: Database) -> list[tuple[str, str]]:
+    """The public networks that there are, as (range, gateway)."""
+    return store.read(publics_list)
 
 
-def host_make(store: Database, places: Places, settings: config.Settings) -> str:
-    """This machine as a compute host: its id and token files, and its row. Returns its name."""
-    name = host_name_of(places)
+def host_make(store: Database, places: Places, settings: config.Settings, name: str) -> None:
+    """One compute host of this machine: its id and token files, and its row."""
     home = places.host(name)
     home.mkdir(mode=0o711, parents=True, exist_ok=True)
     if not (home / "token").exists():
@@ -75,4 +73,3 @@ def host_make(store: Database, places: Places, settings: config.Settings) -> str
     host_id, token = (home / "id").read_text().strip(), (home / "token").read_text().strip()
     digest = hashlib.sha256(token.encode()).hexdigest()
     store.write(lambda tx: host_insert(tx, host_id, name, settings.zone, digest))
-    return name

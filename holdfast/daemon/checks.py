@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from holdfast.base import config
 from holdfast.base.errors import BadInput, Conflict, NoCapacity
 from holdfast.base.limits import DISK_FREE_LEAST_GIB, NETWORK_COMMAND_S
 from holdfast.base.run import run
+from holdfast.daemon.seats import prefixes
 from holdfast.domain.address import subnet_range_parse
 from holdfast.host.network.owner import require
+from holdfast.host.network.plan.fabric import Seat, ranges_of
 from holdfast.host.network.plan.names import Names
 
 TOOLS = {
@@ -30,8 +33,11 @@ TOOLS = {
 GIB = 1 << 30
 
 
-def machine_check(settings: config.Settings) -> str:
-    """Return what was found, as a line; raises what must be mended first, with the command that does it."""
+def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
+    """Return what was found, as a line; raises what must be mended first, with the command that does it.
+
+    `seats` are those of several hosts, new ones included.
+    """
     if settings.accelerator not in ("auto", "kvm", "tcg"):
         raise BadInput(f"accelerator is {settings.accelerator!r}, and must be auto, kvm or tcg", code="bad_setting")
     for cidr in (settings.private_cidr, settings.public_cidr):
@@ -50,11 +56,13 @@ def machine_check(settings: config.Settings) -> str:
             code="not_root",
         )
     Names(settings.prefix)  # raises: later it would be every start of the agent that does
-    require(settings.prefix, Path(settings.state).resolve())
+    for prefix in prefixes(settings, seats):
+        require(prefix, Path(settings.state).resolve())
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if missing:
         raise BadInput(f"programs are missing. Run: apt-get install {' '.join(missing)}", code="tools_missing")
-    _addresses_check(settings)
+    _addresses_check(settings, seats)
+    _uplink_check(settings, seats)
     if not Path("/dev/net/tun").exists():
         raise BadInput("/dev/net/tun is missing. Run: modprobe tun", code="tun_missing")
     state = Path(settings.state)
@@ -69,19 +77,50 @@ def machine_check(settings: config.Settings) -> str:
     return f"root, {len(TOOLS)} programs, {free_gib} GiB free"
 
 
-def _addresses_check(settings: config.Settings) -> None:
-    """Raise Conflict when the public network is in use on this machine already: packets would go astray."""
-    public = subnet_range_parse(settings.public_cidr)
+def _addresses_check(settings: config.Settings, seats: Sequence[Seat]) -> None:
+    """Raise Conflict when a range of ours is in use on this machine already: packets would go astray."""
+    ranges = [("public network", subnet_range_parse(settings.public_cidr), "--public-cidr")]
+    if seats:
+        ranges.append(("range between hosts", ranges_of(settings.underlay_cidr).whole, "--underlay-cidr"))
+    if seats and ranges[0][1].overlaps(ranges[1][1]):
+        raise BadInput(
+            f"the {ranges[0][0]} {ranges[0][1]} overlaps the {ranges[1][0]} {ranges[1][1]}; "
+            "choose another with: holdfast up --underlay-cidr CIDR",
+            code="bad_setting",
+        )
+    ours = [Names(prefix) for prefix in {settings.prefix, *prefixes(settings, seats)}]
     listed = json.loads(run(["ip", "-j", "-4", "addr", "show"], timeout_s=NETWORK_COMMAND_S))
     for link in listed:
         for address in link.get("addr_info", ()):
             here = ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", strict=False)
-            if here.overlaps(public) and not Names(settings.prefix).ours(link["ifname"]):
-                raise Conflict(
-                    f"the public network {public} overlaps {here} on {link['ifname']}; "
-                    "choose another with: holdfast up --public-cidr CIDR",
-                    code="network_taken",
-                )
+            for what, wanted, flag in ranges:
+                if here.overlaps(wanted) and not any(names.ours(link["ifname"]) for names in ours):
+                    raise Conflict(
+                        f"the {what} {wanted} overlaps {here} on {link['ifname']}; "
+                        f"choose another with: holdfast up {flag} CIDR",
+                        code="network_taken",
+                    )
+
+
+def _uplink_check(settings: config.Settings, seats: Sequence[Seat]) -> None:
+    """Raise unless the uplink is there and its routers have a range; several hosts have one of their own."""
+    if not settings.uplink:
+        return
+    if seats:
+        raise BadInput(
+            "several hosts on one machine have the machine as their gateway: the setting uplink is for a machine "
+            "with one host",
+            code="bad_setting",
+        )
+    try:
+        ipaddress.IPv4Network(settings.uplink_routers or "0.0.0.0/0")
+    except ValueError as err:
+        raise BadInput(
+            f"uplink_routers must be an IPv4 range of this host alone, not {settings.uplink_routers!r}",
+            code="bad_setting",
+        ) from err
+    if settings.uplink not in {name for _, name in socket.if_nameindex()}:
+        raise BadInput(f"the uplink {settings.uplink} is not a link of this machine", code="bad_setting")
 
 
 def port_check(settings: config.Settings) -> None:

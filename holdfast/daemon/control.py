@@ -1,6 +1,6 @@
-"""The control process: the API on a socket that somebody else holds, the engine, and the reconcilers.
+"""The control process: the API on sockets that somebody else holds, the engine, and the reconcilers.
 
-`python -m holdfast.daemon.control --state DIR --fd N`. It may be killed at any moment: the socket stays with
+`python -m holdfast.daemon.control --state DIR --fd N`. It may be killed at any moment: the sockets stay with
 the supervisor, clients wait in its queue, and the next one carries on from the store.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -31,7 +32,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--fd", type=int, action="append", required=True)
     options = parser.parse_args()
     settings = config.load(options.state)
     logs.sink.open_file(Places(options.state).logs / "control.log", "control", settings.log_format == "json")
@@ -63,9 +64,10 @@ def replica_of(places: Places) -> str:
     return path.read_text().strip()
 
 
-def _serve(fd: int, application: object) -> None:
-    listener = socket.socket(fileno=fd)
-    listener.setblocking(False)
+def _serve(fds: Sequence[int], application: object) -> None:
+    listeners = [socket.socket(fileno=fd) for fd in fds]
+    for listener in listeners:
+        listener.setblocking(False)
     server = uvicorn.Server(
         uvicorn.Config(
             application,  # type: ignore[arg-type]
@@ -79,7 +81,7 @@ def _serve(fd: int, application: object) -> None:
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         )
     )
-    server.run(sockets=[listener])
+    server.run(sockets=listeners)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,10 +17,14 @@ from holdfast.base.run import pids_of
 from holdfast.daemon import clouds_yaml
 from holdfast.daemon.phases import Phases
 from holdfast.daemon.places import Places
-from holdfast.daemon.supervisor import children_of, hosts_here, read_pid, stop_process, supervisor_needle
+from holdfast.daemon.seats import fabric_of, hosts_here, network_of, prefixes, seat_of, seats_of, space_of
+from holdfast.daemon.supervisor import children_of, read_pid, stop_process, supervisor_needle
 from holdfast.host.hypervisor.qemu.machines import Qemu
+from holdfast.host.network import namespace
 from holdfast.host.network.apply import HostNetwork
 from holdfast.host.network.owner import owner_of
+from holdfast.host.network.plan.fabric import Seat
+from holdfast.host.network.remains import Inventory
 
 
 def down(options: argparse.Namespace) -> int:
@@ -46,7 +52,8 @@ def destroy(options: argparse.Namespace) -> int:
             code="not_confirmed",
         )
     settings = config.load(places.state)
-    had_prefix = _has_prefix(places, settings)
+    seats = seats_of(places)
+    ours = [prefix for prefix in prefixes(settings, seats) if _has_prefix(places, prefix)]
     _stop(places, settings, phases, grace_s=0)
     with phases.phase("files") as told:
         path = Path(settings.clouds_yaml) if settings.clouds_yaml else clouds_yaml.default_path()
@@ -54,7 +61,7 @@ def destroy(options: argparse.Namespace) -> int:
         shutil.rmtree(places.state)
         told.words = f"{places.state} and the entries in {path}"
     with phases.phase("proof") as told:
-        left = remains(places, settings, had_prefix)
+        left = remains(places, settings, ours, seats)
         if left:
             raise Conflict(f"this is still here: {', '.join(left)}", code="remains")
         told.words = "no process, namespace, link, table or file of this cloud is left"
@@ -72,7 +79,7 @@ def _is_ours(places: Places) -> None:
 def _stop(places: Places, settings: config.Settings, phases: Phases, grace_s: float) -> None:
     with phases.phase("processes") as told:
         stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
-        for child in children_of(places, settings, 0, hosts_here(places)):  # of a supervisor that was killed
+        for child in children_of(places, settings, (), hosts_here(places)):  # of a supervisor that was killed
             stop_process(read_pid(places.run / f"{child.name}.pid"), child.needle)
         told.words = "supervisor, control, agent, keeper"
     if settings.hypervisor == "simulated":
@@ -81,20 +88,28 @@ def _stop(places: Places, settings: config.Settings, phases: Phases, grace_s: fl
         stopped = sum(_guests_stop(places.host(name), grace_s) for name in hosts_here(places))
         told.words = f"{stopped} stopped"
     with phases.phase("network") as told:
-        if not _has_prefix(places, settings):
+        seats, named = seats_of(places), prefixes(settings, seats_of(places))
+        if not any(_has_prefix(places, prefix) for prefix in named):
             told.words = f"none: this cloud has nothing named {settings.prefix}"
             return
         for name in hosts_here(places):
-            network = HostNetwork(settings.prefix, places.host(name) / "network")
-            left = network.destroy()
+            left = namespace.inside(space_of(seat_of(places, name)), partial(_network_end, places, settings, name))
             if left:
                 raise Conflict(f"the network is not gone: {left}", code="network_remains")
-        told.words = f"everything named {settings.prefix}"
+        fabric = fabric_of(places, settings, seats)
+        if fabric is not None and (remaining := fabric.remove()):
+            raise Conflict(f"what was between the hosts is not gone: {remaining}", code="network_remains")
+        told.words = f"everything named {', '.join(named)}"
 
 
-def _has_prefix(places: Places, settings: config.Settings) -> bool:
+def _network_end(places: Places, settings: config.Settings, name: str) -> Inventory:
+    """Remove one host's network, from inside the host's namespace; returns what is left."""
+    return network_of(places, settings, name).destroy()
+
+
+def _has_prefix(places: Places, prefix: str) -> bool:
     """Whether what carries the prefix is this cloud's: one that never came up shares the default with another."""
-    owner = owner_of(settings.prefix)
+    owner = owner_of(prefix)
     return owner is not None and owner.is_relative_to(places.state.resolve())
 
 
@@ -106,13 +121,13 @@ def _guests_stop(home: Path, grace_s: float) -> int:
     return len(running)
 
 
-def remains(places: Places, settings: config.Settings, had_prefix: bool) -> list[str]:
+def remains(places: Places, settings: config.Settings, ours: Sequence[str], seats: Sequence[Seat]) -> list[str]:
     """Whatever of this cloud can still be found on the machine; of the network only where the prefix was its own."""
     left = [f"process {pid}" for pid in pids_of(f"{places.state}/") + pids_of(f"\0{places.state}\0")]
     if places.state.exists():
         left.append(str(places.state))
-    if had_prefix:
-        with TemporaryDirectory() as elsewhere:  # below the state directory it would make that one again
-            found = HostNetwork(settings.prefix, Path(elsewhere)).found()
-        left += [str(found)] if found else []
-    return left
+    with TemporaryDirectory() as elsewhere:  # below the state directory it would make that one again
+        for prefix in ours:
+            found = HostNetwork(prefix, Path(elsewhere)).found()
+            left += [str(found)] if found else []
+    return left + [seat.space for seat in seats if space_of(seat)]

@@ -6,6 +6,7 @@ Whatever needs the store is in `bootstrap`: a second `up` speaks to the API only
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,14 @@ from holdfast.daemon.places import Places, write_private
 PROOF = "holdfast-proof"
 
 
-def accelerator_probe(places: Places, settings: config.Settings) -> tuple[str, str]:
-    """What guests will run on, and whether that is as good as it gets."""
+def accelerator_probe(places: Places, settings: config.Settings, name: str) -> tuple[str, str]:
+    """What guests of a host will run on, and whether that is as good as it gets."""
     if settings.hypervisor == "simulated":
         return "simulated hypervisor", "note"
-    from holdfast.daemon.bootstrap import host_name_of
     from holdfast.host.hypervisor.qemu.machines import Qemu
     from holdfast.host.imagebuild.packages import kernel_at_hand, parts_fetch
 
-    home = places.host(host_name_of(places))
+    home = places.host(name)
     home.mkdir(mode=0o711, parents=True, exist_ok=True)
     packages = Path(settings.packages)
     with suppress(HoldfastError):  # the image phase says so, and in which way
@@ -72,10 +72,10 @@ def _rescope(session: Session) -> dict[str, Any]:
     return {"auth": {"identity": {"methods": ["token"], "token": {"id": session.token}}}}
 
 
-def host_is_up(admin: Session) -> bool:
-    """Whether a compute host has reported."""
+def hosts_are_up(admin: Session, names: Sequence[str]) -> bool:
+    """Whether these compute hosts have reported."""
     found = admin.get("/compute/v2.1/os-hypervisors/detail")["hypervisors"]
-    return any(hypervisor["state"] == "up" for hypervisor in found)
+    return {h["hypervisor_hostname"] for h in found if h["state"] == "up"} >= set(names)
 
 
 def guest_proof(session: Session) -> str:

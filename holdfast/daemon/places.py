@@ -5,8 +5,9 @@ replica            the name of this control replica, made once
 credentials.json   what `up` made for its users (0600)
 store.sqlite       the store (with -wal, -shm and .lock)
 keys/              token keys (0700)
+publics.json       the public networks' ranges and gateways, for a machine with several hosts
 images/            the image service's files
-hosts/NAME/        one compute host: token, machines/, disks/, cache/, reached/, network/
+hosts/NAME/        one compute host: id, token, seat, machines/, disks/, cache/, reached/, network/
 logs/              one file per process
 run/               pid files and locks of the running processes
 """
@@ -35,6 +36,10 @@ class Places:
     @property
     def logs(self) -> Path:
         return self.state / "logs"
+
+    @property
+    def publics(self) -> Path:
+        return self.state / "publics.json"
 
     @property
     def images(self) -> Path:

@@ -11,7 +11,8 @@ from holdfast.base import config
 from holdfast.base.errors import HoldfastError
 from holdfast.base.run import pid_alive
 from holdfast.daemon.places import Places
-from holdfast.daemon.supervisor import children_of, hosts_here, read_pid, supervisor_needle
+from holdfast.daemon.seats import hosts_here
+from holdfast.daemon.supervisor import children_of, read_pid, supervisor_needle
 
 
 def status(options: argparse.Namespace) -> int:
@@ -35,7 +36,7 @@ def status(options: argparse.Namespace) -> int:
 def look(places: Places, settings: config.Settings) -> dict[str, Any]:
     """The facts of `status`."""
     needles = [("supervisor", supervisor_needle(places.state))]
-    needles += [(child.name, child.needle) for child in children_of(places, settings, 0, hosts_here(places))]
+    needles += [(child.name, child.needle) for child in children_of(places, settings, (), hosts_here(places))]
     processes = []
     for name, needle in needles:
         pid = read_pid(places.run / f"{name}.pid")

@@ -1,9 +1,12 @@
-"""The supervisor: holds the listening socket, and keeps control, agent and keeper running.
+"""The supervisor: holds the listening sockets, and keeps control, agents and keepers running.
 
 `python -m holdfast.daemon.supervisor --state DIR`. A process that ends is started again, with a growing pause
 when it keeps ending. When the supervisor itself is killed the others go on; the next one finds them by their
-pid files, takes the socket back from the control process that still has it, and watches them as its own.
+pid files, takes the sockets back from the control process that still has them, and watches them as its own.
 Guests are nobody's children here and are never touched.
+
+Where the machine carries several hosts, their namespaces and the wires between them are made here, and made again
+when they vanish; a process that is not in the namespace of its host is started anew in it.
 """
 
 from __future__ import annotations
@@ -17,16 +20,27 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.base import config
 from holdfast.base import log as logs
-from holdfast.base.errors import Conflict
+from holdfast.base.errors import Conflict, HoldfastError, Unavailable
 from holdfast.base.limits import RESTART_PAUSE_MAX_S, RESTART_STEADY_S, SOCKET_BACKLOG, STOP_PROCESS_S
 from holdfast.base.run import pid_alive, spawn
 from holdfast.daemon.places import Places
+from holdfast.daemon.seats import (
+    endpoint_for,
+    fabric_of,
+    hosts_here,
+    listening_on,
+    publics_read,
+    seat_of,
+    seats_of,
+)
+from holdfast.host.network import namespace
+from holdfast.host.network.fabric import Fabric
 
 log = logs.get(__name__)
 _PIDFD_GETFD = 438  # system call, Linux 5.6; the same number on every architecture
@@ -41,6 +55,7 @@ class Child:
     argv: list[str]
     needle: str
     pass_fds: tuple[int, ...] = ()
+    space: str = ""  # network namespace that it runs in; empty: the machine's own
     pid: int = 0
     started_s: float = 0.0
     pause_s: float = 0.1
@@ -55,6 +70,7 @@ class Supervisor:
     settings: config.Settings
     signals: int  # descriptor that becomes readable when a signal came: poll goes on after a handler ran
     children: list[Child] = field(default_factory=list)
+    fabric: Fabric | None = None
     stopping: bool = False
 
     def run(self) -> None:
@@ -62,6 +78,7 @@ class Supervisor:
         for child in self.children:
             self._adopt(child)
         while not self.stopping:
+            self._hold_fabric()
             self._start_missing()
             self._wait()
         for child in reversed(self.children):
@@ -76,6 +93,21 @@ class Supervisor:
         if pid and pid_alive(pid, child.needle):
             child.pid, child.started_s = pid, time.monotonic()
             log.info("child_adopted", process=child.name, pid=pid)
+
+    def _hold_fabric(self) -> None:
+        """Make what vanished; end what runs in a namespace that is no host's any more."""
+        if self.fabric is None:
+            return
+        if not self.fabric.is_there():
+            log.warn("fabric_made_again")
+            try:
+                self.fabric.make(publics_read(self.places))
+            except HoldfastError as err:
+                log.error("fabric_not_made", reason=err.message)
+        for child in self.children:
+            if child.pid and _is_elsewhere(child):
+                log.warn("child_elsewhere", process=child.name, pid=child.pid, namespace=child.space)
+                stop_process(child.pid, child.needle)
 
     def _start_missing(self) -> None:
         now = time.monotonic()
@@ -95,7 +127,11 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         output = os.open(self.places.logs / f"{child.name}.out", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
         try:
-            process = spawn(child.argv, pass_fds=child.pass_fds, output=output)
+            process = namespace.inside(child.space, lambda: spawn(child.argv, pass_fds=child.pass_fds, output=output))
+        except Unavailable as err:  # its namespace is not there: it is tried again
+            log.warn("child_not_started", process=child.name, reason=err.message)
+            child.due_s = time.monotonic() + RESTART_PAUSE_MAX_S
+            return
         finally:
             os.close(output)
         child.pid, child.started_s = process.pid, time.monotonic()
@@ -117,6 +153,15 @@ class Supervisor:
         poll.poll((0.1 if missing else TICK_S * 20) * 1000)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _is_elsewhere(child: Child) -> bool:
+    """Whether a process of a host is in another namespace than the host's, the one of that name now."""
+    try:
+        here, there = os.stat(f"/proc/{child.pid}/ns/net"), os.stat(namespace.RUN / child.space)
+    except OSError:
+        return False  # one of them is gone, and the next look says which
+    return bool(child.space) and (here.st_dev, here.st_ino) != (there.st_dev, there.st_ino)
 
 
 def _reap(pid: int) -> None:
@@ -153,68 +198,80 @@ def stop_process(pid: int, needle: str) -> None:
         _reap(pid)
 
 
-def listening_socket(settings: config.Settings, control_pid: int, control_needle: str) -> socket.socket:
-    """The API's socket: taken back from a control process that still has it, or a new one."""
+def listening_sockets(
+    settings: config.Settings, addresses: Sequence[str], control_pid: int, control_needle: str
+) -> list[socket.socket]:
+    """The API's sockets: taken back from a control process that still has them all, or new ones."""
     if control_pid and pid_alive(control_pid, control_needle):
-        descriptor = _steal(control_pid, settings)
-        if descriptor is not None:
-            return descriptor
+        taken = _steal(control_pid, settings.port)
+        if taken.keys() >= set(addresses):
+            return [taken[address] for address in addresses]
+        for stranger in taken.values():
+            stranger.close()
         stop_process(control_pid, control_needle)
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.listen else socket.AF_INET, socket.SOCK_STREAM)
+    return [_bound(address, settings.port) for address in addresses]
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.listen, settings.port))
+        listener.bind((address, port))
     except OSError as err:
         raise Conflict(
-            f"port {settings.port} on {settings.listen} is taken; choose another with: holdfast up --port N",
-            code="port_taken",
+            f"port {port} on {address} is taken; choose another with: holdfast up --port N", code="port_taken"
         ) from err
     listener.listen(SOCKET_BACKLOG)
     return listener
 
 
-def _steal(pid: int, settings: config.Settings) -> socket.socket | None:
-    """Duplicate the listening socket out of another process of ours."""
+def _steal(pid: int, port: int) -> dict[str, socket.socket]:
+    """Duplicate the listening sockets out of another process of ours, by address."""
     libc = ctypes.CDLL(None, use_errno=True)
+    found: dict[str, socket.socket] = {}
     descriptor = os.pidfd_open(pid)
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
             taken = libc.syscall(_PIDFD_GETFD, descriptor, int(name), 0)
             if taken < 0:
                 continue
-            if _listens_on(taken, settings.port):
-                return socket.socket(fileno=taken)
-            os.close(taken)
+            address = _listens_on(taken, port)
+            if address and address not in found:
+                found[address] = socket.socket(fileno=taken)
+            else:
+                os.close(taken)
     except OSError:
-        return None
+        return found
     finally:
         os.close(descriptor)
-    return None
+    return found
 
 
-def _listens_on(descriptor: int, port: int) -> bool:
+def _listens_on(descriptor: int, port: int) -> str:
+    """The address that a socket listens on, if the port is this one; else nothing."""
     try:
         duplicate = socket.socket(fileno=os.dup(descriptor))
     except OSError:
-        return False
+        return ""
     with duplicate:
         try:
-            accepts = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            return bool(accepts) and duplicate.getsockname()[1] == port
+            accepts, name = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), duplicate.getsockname()
+            return str(name[0]) if accepts and name[1] == port else ""
         except (OSError, IndexError):
-            return False
+            return ""
 
 
-def children_of(places: Places, settings: config.Settings, fd: int, hosts: Mapping[str, str]) -> list[Child]:
+def children_of(places: Places, settings: config.Settings, fds: Sequence[int], hosts: Mapping[str, str]) -> list[Child]:
     """The processes of one machine; `hosts` are ids by name."""
     state, python = str(places.state), [sys.executable, "-m"]
     control = f"holdfast.daemon.control\0--state\0{state}\0"
-    argv = [*python, "holdfast.daemon.control", "--state", state, "--fd", str(fd)]
-    found = [Child("control", argv, control, (fd,))]
+    argv = [*python, "holdfast.daemon.control", "--state", state]
+    found = [Child("control", [*argv, *(f"--fd={fd}" for fd in fds)], control, tuple(fds))]
     for name, host_id in hosts.items():
-        home = places.host(name)
+        home, seat = places.host(name), seat_of(places, name)
+        space = seat.space if seat else ""
         agent = [*python, "holdfast.daemon.agent", "--state", state, "--host", host_id, "--name", name]
-        keeper = [*python, "holdfast.host.keeper", "--state", str(home), "--endpoint", settings.endpoint]
+        keeper = [*python, "holdfast.host.keeper", "--state", str(home), "--endpoint", endpoint_for(settings, seat)]
         keeper += [
             "--token-file",
             str(home / "token"),
@@ -223,14 +280,10 @@ def children_of(places: Places, settings: config.Settings, fd: int, hosts: Mappi
             "--log",
             str(places.logs / f"keeper-{name}.log"),
         ]
-        found.append(Child(f"agent-{name}", agent, f"holdfast.daemon.agent\0--state\0{state}\0--host\0{host_id}\0"))
-        found.append(Child(f"keeper-{name}", keeper, f"holdfast.host.keeper\0--state\0{home}\0"))
+        needle = f"holdfast.daemon.agent\0--state\0{state}\0--host\0{host_id}\0"
+        found.append(Child(f"agent-{name}", agent, needle, space=space))
+        found.append(Child(f"keeper-{name}", keeper, f"holdfast.host.keeper\0--state\0{home}\0", space=space))
     return found
-
-
-def hosts_here(places: Places) -> dict[str, str]:
-    """The hosts that this machine is: ids by name."""
-    return {path.parent.name: path.read_text().strip() for path in sorted(places.state.glob("hosts/*/id"))}
 
 
 def supervisor_needle(state: Path) -> str:
@@ -252,13 +305,21 @@ def main() -> None:
         log.info("supervisor_already_there")
         return
     (places.run / "supervisor.pid").write_text(f"{os.getpid()}\n")
-    control = children_of(places, settings, 0, {})[0]
-    listener = listening_socket(settings, read_pid(places.run / "control.pid"), control.needle)
+    seats = seats_of(places)
+    fabric = fabric_of(places, settings, seats)
+    if fabric is not None:
+        try:
+            fabric.make(publics_read(places))
+        except HoldfastError as err:
+            log.error("fabric_not_made", reason=err.message, detail=err.detail)
+            raise
+    control = children_of(places, settings, (), {})[0]
+    addresses, control_pid = listening_on(settings, seats), read_pid(places.run / "control.pid")
+    listeners = listening_sockets(settings, addresses, control_pid, control.needle)
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake)
-    supervisor = Supervisor(
-        places, settings, woken, children_of(places, settings, listener.fileno(), hosts_here(places))
-    )
+    children = children_of(places, settings, [listener.fileno() for listener in listeners], hosts_here(places))
+    supervisor = Supervisor(places, settings, woken, children, fabric)
 
     def stop(*_: object) -> None:
         supervisor.stopping = True

@@ -27,8 +27,20 @@ from holdfast.client.session import Session
 from holdfast.daemon.checks import machine_check, port_check
 from holdfast.daemon.phases import Phases
 from holdfast.daemon.places import Places, write_private
+from holdfast.daemon.seats import (
+    fabric_of,
+    hosts_here,
+    names_wanted,
+    publics_read,
+    publics_write,
+    seats_of,
+    seats_wanted,
+    seats_write,
+)
+from holdfast.daemon.storage import storage_choose
 
-FLAGS = ("hypervisor", "listen", "port", "public_url", "region", "private_cidr", "public_cidr", "prefix")
+RANGES = ("private_cidr", "public_cidr", "underlay_cidr")
+FLAGS = ("hypervisor", "listen", "port", "public_url", "region", "prefix", *RANGES)
 
 
 def up(options: argparse.Namespace) -> int:
@@ -37,24 +49,53 @@ def up(options: argparse.Namespace) -> int:
     flags = {name: getattr(options, name, None) for name in FLAGS}
     places, phases = Places(state), Phases(bool(getattr(options, "json", False)))
     phases.say(f"holdfast {VERSION} on {socket.gethostname()}   state: {state}")
+    asked: int | None = getattr(options, "hosts", None)
     with phases.phase("checks") as told:
-        settings, told.words = _prepare(places, flags)
+        settings, told.words = _prepare(places, flags, asked)
     with logs.into_file(places.logs / "up.log", "up"), _only_one(places):
+        names = names_wanted(places, asked)
+        new = [name for name in names if name not in hosts_here(places)]
+        if new and _supervisor_runs(places):
+            _pause(places, new, phases)
         if not _is_up(places, settings):
-            _bring_up(places, settings, flags, phases)
+            _bring_up(places, settings, flags, names, phases)
+        elif seats_of(places):
+            _tell_publics(places, settings)
         _prove(places, settings, phases)
     _farewell(places, settings, phases)
     return 0
 
 
-def _prepare(places: Places, flags: dict[str, Any]) -> tuple[config.Settings, str]:
+def _pause(places: Places, new: list[str], phases: Phases) -> None:
+    """More hosts are more processes, and their first one moves: all but the guests are started anew."""
+    from holdfast.daemon.supervisor import read_pid, stop_process, supervisor_needle
+
+    with phases.phase("hosts") as told:
+        stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
+        told.words = f"{', '.join(new)} join; the API pauses, guests go on"
+
+
+def _tell_publics(places: Places, settings: config.Settings) -> None:
+    """A public network may have come since: the machine is its gateway from now on."""
+    from holdfast.daemon import bootstrap
+
+    before = publics_read(places)
+    with bootstrap.opened(settings) as (store, _):
+        publics_write(places, bootstrap.publics_of(store))
+    fabric = fabric_of(places, settings, seats_of(places))
+    if fabric is not None and publics_read(places) != before:
+        fabric.make(publics_read(places))
+
+
+def _prepare(places: Places, flags: dict[str, Any], hosts: int | None) -> tuple[config.Settings, str]:
     """Settings and what the machine's check found; the directories are made only after it.
 
     BadInput where this user may not read or make them.
     """
     try:
         settings = config.load(places.state, flags=flags)
-        found = machine_check(settings)
+        names = names_wanted(places, hosts)
+        found = machine_check(settings, list(seats_wanted(places, settings, names).values()))
         places.make()
     except PermissionError as err:
         raise BadInput(
@@ -92,12 +133,14 @@ def _answers(settings: config.Settings) -> bool:
         session.close()
 
 
-def _bring_up(places: Places, settings: config.Settings, flags: dict[str, Any], phases: Phases) -> None:
+def _bring_up(
+    places: Places, settings: config.Settings, flags: dict[str, Any], names: list[str], phases: Phases
+) -> None:
     """Everything that a running cloud has behind it already."""
     from holdfast.daemon import bootstrap, first_rows, first_users
 
     with phases.phase("accel") as told:
-        told.words, told.level = first_rows.accelerator_probe(places, settings)
+        told.words, told.level = first_rows.accelerator_probe(places, settings, names[0])
     if not _supervisor_runs(places):
         port_check_unless_ours(places, settings)
     _keep(places, flags | {"store": settings.store or None})
@@ -109,8 +152,12 @@ def _bring_up(places: Places, settings: config.Settings, flags: dict[str, Any], 
             inner.words = "domain Default, projects admin and demo, users admin and demo"
         with phases.phase("network") as inner:
             bootstrap.network_make(store, settings, made)
-            name = bootstrap.host_make(store, places, settings)
-            inner.words = f"private {settings.private_cidr}, public {settings.public_cidr}, host {name}"
+            seats_write(places, seats_wanted(places, settings, names))
+            publics_write(places, bootstrap.publics_of(store))
+            storage_choose(places, settings, names)
+            for name in names:
+                bootstrap.host_make(store, places, settings, name)
+            inner.words = f"private {settings.private_cidr}, public {settings.public_cidr}, {_words_of(names)}"
         first_users.credentials_write(places, settings, passwords, {})
     with phases.phase("api") as told:
         if not _supervisor_runs(places):
@@ -122,7 +169,9 @@ def _bring_up(places: Places, settings: config.Settings, flags: dict[str, Any], 
         )
         session = first_rows.session_of(places, settings, "admin")
         first_rows.ec2_credentials_ensure(places, settings, session)
-        wait_for(lambda: first_rows.host_is_up(session), UP_READY_S, f"the agent did not report; see {places.logs}")
+        wait_for(
+            lambda: first_rows.hosts_are_up(session, names), UP_READY_S, f"an agent did not report; see {places.logs}"
+        )
         told.words = f"identity compute image network volume placement ec2 on {settings.endpoint}"
     if settings.hypervisor != "simulated":
         from holdfast.daemon.first_image import tiny_ensure
@@ -131,11 +180,15 @@ def _bring_up(places: Places, settings: config.Settings, flags: dict[str, Any], 
             tiny_ensure(session, places.state / "built", Path(settings.packages), told)
 
 
+def _words_of(names: list[str]) -> str:
+    return f"host {names[0]}" if len(names) == 1 else f"hosts {', '.join(names)}"
+
+
 def port_check_unless_ours(places: Places, settings: config.Settings) -> None:
     """A control process that outlived its supervisor still has the port: that one is ours."""
     from holdfast.daemon.supervisor import children_of, read_pid
 
-    control = children_of(places, settings, 0, {})[0]
+    control = children_of(places, settings, (), {})[0]
     if not pid_alive(read_pid(places.run / "control.pid") or -1, control.needle):
         port_check(settings)
 

@@ -161,6 +161,15 @@ def eui64(within: Range, mac: str) -> str:
     return str(IPv6Address(int(within.network_address) | interface))
 
 
+def is_tunnel_end(text: str) -> bool:
+    """Whether other hosts can send to that address: it is an IPv4 one, and not what a machine calls itself."""
+    try:
+        address = IPv4Address(text)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified)
+
+
 def host_name_parse(text: str) -> str:
     """Return a name that DHCP and DNS may carry: one label, nothing that a configuration file could trip over."""
     if text and not _HOST_NAME.fullmatch(text.lower()):

@@ -97,7 +97,7 @@ def test_a_host_is_taken_out_of_scheduling_with_a_reason_and_back(nova: Cloud) -
     assert ok(admin.put(url, {"status": "enabled"}))["service"]["disabled_reason"] is None
     for wrong in ({}, {"status": "off"}, {"status": "enabled", "disabled_reason": "x"}, {"status": "disabled", "x": 1}):
         assert admin.put(url, wrong).status == 400, wrong
-    assert admin.put(url, {"forced_down": True}).status == 501
+    assert admin.put(url, {"forced_down": True}).status == 409  # it reports: it is not off, whatever anybody says
     assert admin.put(f"{V21}/os-services/lab1", {"status": "enabled"}).status == 400
     assert admin.put(f"{V21}/os-services/{host_id[:-4]}ffff", {"status": "enabled"}).status == 404
 
@@ -118,7 +118,7 @@ def test_before_2_53_the_verb_is_in_the_url_and_the_host_in_the_body(nova: Cloud
     assert admin.put(f"{url}/disable", {**who, "host": "lab9"}).status == 404
     assert admin.put(f"{url}/explode", who).status == 404
     assert admin.put(f"{url}/force-down", {**who, "forced_down": True}).status == 404
-    assert at(admin, "2.11").put(f"{url}/force-down", {**who, "forced_down": True}).status == 501
+    assert at(admin, "2.11").put(f"{url}/force-down", {**who, "forced_down": True}).status == 409
     listed = ok(admin.get(f"{url}?host=lab1&binary=nova-compute"))["services"]
     assert type(listed[0]["id"]) is int
     assert "forced_down" not in listed[0]

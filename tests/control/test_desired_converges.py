@@ -40,7 +40,9 @@ def same(world: World, host: HostStandIn) -> None:
 
 def in_order(state: DesiredHost) -> DesiredHost:
     networks = [msgspec.structs.replace(n, ports=tuple(sorted(n.ports, key=lambda p: p.id))) for n in state.networks]
-    machines = sorted(state.machines, key=lambda machine: machine.instance_id)
+    # that a disk was made comes with the next change: until then the host that made it knows best
+    made = [msgspec.structs.replace(machine, disk_made=0) for machine in state.machines]
+    machines = sorted(made, key=lambda machine: machine.instance_id)
     return msgspec.structs.replace(state, machines=tuple(machines), networks=tuple(networks))
 
 
@@ -55,6 +57,7 @@ class Tenant:
         acts: list[Callable[[], object]] = [
             *(self.server, self.server, self.server_delete, self.server_delete, self.network, self.group, self.rule),
             *(self.rule_delete, self.floating, self.floating_delete, self.router, self.port_groups, self.plug),
+            self.port_address,
         ]
         act = self.mind.choice(acts)
         act()
@@ -131,6 +134,13 @@ class Tenant:
         if ports := self._ports():
             groups = [self.one("groups")] if self.one("groups") else []
             self.neutron("PUT", f"ports/{self.mind.choice(ports)}", {"port": {"security_groups": groups}})
+
+    def port_address(self) -> None:
+        if ports := self._ports():
+            port = self.neutron("GET", f"ports/{self.mind.choice(ports)}").json["port"]
+            fixed = [{"subnet_id": port["fixed_ips"][0]["subnet_id"]}]
+            more = fixed * self.mind.randrange(1, 3)
+            self.neutron("PUT", f"ports/{port['id']}", {"port": {"fixed_ips": more}})
 
     def plug(self) -> None:
         if (server := self.one("servers")) and (network := self.one("networks")):

@@ -94,7 +94,7 @@ def test_machines_are_plugged_into_ipv4_subnets_that_are_not_external(store: Dat
 
 
 def host(name: str) -> Host:
-    return Host(name, name, "nova", True, "", None, [], [], [], 0, 0, 0, 0)
+    return Host(name, name, "nova", True, "", None, [], [], [], 0, 0, "", 0, 0)
 
 
 def test_room_is_counted_one_instance_after_another() -> None:

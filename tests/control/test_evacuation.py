@@ -5,6 +5,7 @@ The world is asked (which host's files say that a machine runs), and rows; never
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from holdfast.base.errors import Conflict, Unavailable
-from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S
+from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S, OPERATION_LEASE_S
 from holdfast.control.operations.host.fencing import word_given
 from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.store.host import host_fetch
@@ -21,6 +22,7 @@ from holdfast.control.store.host_lease import departed_from, lease_fetch
 from holdfast.domain.lease import HostPhase
 from holdfast.host.hypervisor.simulated import queue_failure
 from tests.conftest import Cloud
+from tests.control.test_operations_crash import run_doomed
 from tests.world import CAPABILITIES, IMAGE, World
 
 SHARED = msgspec.structs.replace(CAPABILITIES, disk_store="11111111-2222-4333-8444-555555555555")
@@ -339,6 +341,32 @@ def test_a_stopped_server_stays_stopped(world: World) -> None:
     world.settle()
     assert status(world, server) == "SHUTOFF" and server not in world.running()
     assert world.server(server, world.admin)["OS-EXT-SRV-ATTR:host"] in ("h2", "h3")
+
+
+def test_killed_before_any_statement_an_evacuation_is_carried_on_by_another_replica(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    world = World(cloud, tmp_path, hosts=2, capabilities=SHARED)
+    for statements in itertools.count():
+        source, target = world.hosts
+        server = boot_on(world, source.name, f"n{statements}")
+        source.die()
+        pass_time(world, LAPSED_S)
+        world.admin.request("POST", f"/operator/v1/hosts/{source.name}/evacuate", {})
+        killed = run_doomed(world, statements)
+        world.clock.advance_s(OPERATION_LEASE_S + 1)
+        target.restart()
+        world.settle(world.make_engine(worker=f"next-{statements}"))
+        assert world.running()[server] == [target.name], f"killed before statement {statements}"
+        assert [act["state"] for act in evacuations(world) if act["server_id"] == server] == ["done"]
+        source.come_back()
+        world.settle()
+        assert world.running()[server] == [target.name]
+        world.nova("DELETE", f"/servers/{server}", client=world.admin)
+        world.settle()
+        assert world.audit() == []
+        if not killed:
+            return
 
 
 def test_a_copied_identity_is_refused_and_changes_nothing(world: World) -> None:

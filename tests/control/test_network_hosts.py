@@ -7,9 +7,11 @@ import pytest
 
 from holdfast.base.errors import Conflict, HoldfastError
 from holdfast.base.ids import new_id
+from holdfast.control.operations.host_desired import host_update_since
+from holdfast.control.operations.host_report import host_report_apply
 from holdfast.control.operations.network.bootstrap import network_bootstrap
-from holdfast.control.operations.network.floating_ip import floating_ip_take
-from holdfast.control.operations.network.hosts import machine_interfaces, network_state
+from holdfast.control.operations.network.floating_ip import floating_ip_associate, floating_ip_take
+from holdfast.control.operations.network.hosts import machine_interfaces, network_state, tunnel_ends
 from holdfast.control.operations.network.network import (
     default_network_for,
     network_create,
@@ -38,11 +40,14 @@ from holdfast.control.operations.network.security_group import (
     security_groups_resolve,
 )
 from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.host import host_insert
 from holdfast.control.store.network.port import port_fetch
 from holdfast.control.store.revision import revision_now
 from holdfast.domain.desired import NetworkState
 from holdfast.domain.floating_ip import FloatingWanted
 from holdfast.domain.network import Network, NetworkWanted, SubnetWanted
+from holdfast.domain.observed import Capabilities, HostReport
+from holdfast.domain.port import FixedWanted
 from holdfast.domain.security_group import RuleWanted
 from tests.conftest import HeldClock
 from tests.control.networks import Site, address_of, make_network, make_port, make_site
@@ -160,32 +165,122 @@ def test_a_group_that_a_rule_names_is_told_too(store: Database) -> None:
     assert len(groups[web_id].members) == 1
 
 
-def test_what_a_host_must_learn_moves_the_network_revision(store: Database) -> None:
+class Told:
+    """Which hosts are told of the network anew by what is done."""
+
+    def __init__(self, store: Database, *host_ids: str) -> None:
+        self.store, self.seen = store, dict.fromkeys(host_ids, 0)
+        self.now()
+
+    def now(self) -> set[str]:
+        """Those since the last time."""
+        before, tell = dict(self.seen), self.store.read
+        self.seen = {host_id: tell(lambda tx, h=host_id: revision_now(tx, h))[1] for host_id in before}
+        return {host_id for host_id, number in self.seen.items() if number > before[host_id]}
+
+
+def several(tx: Tx, *names: str) -> None:
+    for name in names:
+        host_insert(tx, name, name, "nova", "")
+
+
+def test_what_a_host_must_learn_moves_its_network_revision(store: Database) -> None:
     site = store.write(make_site)
-    seen = [store.read(lambda tx: revision_now(tx))[1]]
-
-    def moved() -> bool:
-        seen.append(store.read(lambda tx: revision_now(tx))[1])
-        return seen[-1] > seen[-2]
-
+    told = Told(store, "h1", "h2")
     port = store.write(lambda tx: make_port(tx, site.network))
-    assert not moved(), "a port that is nowhere concerns no host"
+    assert told.now() == set(), "a port that is nowhere concerns no host"
     store.write(lambda tx: port_bind(tx, port.id, "i1", host_id="h1"))
-    assert moved(), "the network is new on that host"
+    assert told.now() == {"h1"}, "the network is new on that host"
     lone = store.write(lambda tx: make_port(tx, site.network, security_groups=[]))
     store.write(lambda tx: port_bind(tx, lone.id, "i2", host_id="h1"))
-    assert not moved(), "travels with the machine alone"
+    assert told.now() == set(), "travels with the machine alone"
     member = store.write(lambda tx: make_port(tx, site.network))
     store.write(lambda tx: port_bind(tx, member.id, "i3", host_id="h1"))
-    assert moved(), "a member of a group that a rule lets in"
+    assert told.now() == {"h1"}, "a member of a group that a rule lets in"
     store.write(lambda tx: router_update(tx, site.router, {"admin_state_up": False}))
-    assert moved()
+    assert told.now() == {"h1", "h2"}, "routers are rare: everybody looks"
     assert store.read(lambda tx: network_state(tx, "h1")).routers == ()
     store.write(lambda tx: port_delete(tx, member))
-    assert moved()
+    assert told.now() == {"h1"}
     rule = RuleWanted(security_group_id(store, site), "ingress", protocol="tcp", port_min=1, port_max=2)
     store.write(lambda tx: security_group_rule_create(tx, site.project_id, rule))
-    assert moved()
+    assert told.now() == {"h1", "h2"}
+
+
+def test_a_port_concerns_the_hosts_that_reach_its_network_and_no_other(store: Database) -> None:
+    """A thousand hosts must not fetch because one guest started."""
+    site, other = store.write(make_site), store.write(lambda tx: make_site(tx, "10.9.0.0/24", "172.24.9.0/24"))
+    store.write(lambda tx: several(tx, "h1", "h2", "h3", "h4"))
+
+    def behind(tx: Tx) -> Network:
+        network, subnet = make_network(tx, site.project_id, "10.1.0.0/24")
+        router_interface_add(tx, site.router, subnet.id)
+        return network
+
+    joined = store.write(behind)
+    bare: dict[str, object] = {"security_groups": []}
+    store.write(lambda tx: plugged(tx, site, "h2", **bare))
+    store.write(lambda tx: make_port(tx, joined, instance_id=new_id(), host_id="h3", **bare).id)
+    store.write(lambda tx: plugged(tx, other, "h4", **bare))
+    told = Told(store, "h1", "h2", "h3", "h4")
+    first = store.write(lambda tx: make_port(tx, site.network, instance_id="i1", host_id="h1", **bare))
+    assert told.now() == {"h1", "h2", "h3"}, "new here, and a neighbour there, and behind a router"
+    second = store.write(lambda tx: make_port(tx, site.network, instance_id="i2", host_id="h1", **bare))
+    assert told.now() == {"h2", "h3"}, "its own host learns it with the machine"
+    fixed = [FixedWanted(site.subnet.id)]
+    store.write(lambda tx: port_update(tx, second, {}, fixed=[*fixed, *fixed]))
+    assert told.now() == {"h2", "h3"}, "it has other addresses"
+    store.write(lambda tx: instance_ports_move(tx, "i2", "h4"))
+    assert told.now() == {"h1", "h2", "h3", "h4"}, "who had it is a neighbour by now, and the network is new there"
+    store.write(lambda tx: instance_ports_move(tx, "i2", "h2"))
+    assert told.now() == {"h1", "h2", "h3", "h4"}
+    floating = store.write(lambda tx: floating_ip_take(tx, FloatingWanted(site.project_id, site.outside.id, first.id)))
+    assert told.now() == {"h1"}, "only its host translates a public address"
+    store.write(lambda tx: floating_ip_associate(tx, floating, second.id, address_of(tx, second), move=True))
+    assert told.now() == {"h1", "h2"}
+    store.write(lambda tx: port_delete(tx, first))
+    assert told.now() == {"h1", "h2", "h3"}
+
+
+def test_a_member_concerns_the_hosts_where_a_rule_lets_it_in(store: Database) -> None:
+    site = store.write(make_site)
+    store.write(lambda tx: several(tx, "h1", "h2", "h3"))
+
+    def groups(tx: Tx) -> tuple[str, str]:
+        web, base = (security_group_create(tx, site.project_id, name).id for name in ("web", "base"))
+        security_group_rule_create(tx, site.project_id, RuleWanted(base, "ingress", remote_group=web))
+        return web, base
+
+    web, base = store.write(groups)
+    lone, _ = store.write(lambda tx: make_network(tx, site.project_id, "10.1.0.0/24"))
+    store.write(lambda tx: make_port(tx, lone, instance_id=new_id(), host_id="h2", security_groups=[base]))
+    told = Told(store, "h1", "h2", "h3")
+    store.write(lambda tx: plugged(tx, site, "h1", security_groups=[web]))
+    assert told.now() == {"h1", "h2"}
+
+
+def test_a_host_whose_tunnels_end_elsewhere_is_told_to_everybody(store: Database) -> None:
+    site = store.write(make_site)
+    store.write(lambda tx: several(tx, "h1", "h2"))
+    told = Told(store, "h1", "h2")
+
+    def report(address: str) -> None:
+        has = Capabilities(1, 1, 1, "tcg", "", "qemu", "7", "h", address)
+        store.write(lambda tx: host_report_apply(tx, "h2", HostReport(True, 0, has, (), (), (), 1, ())))
+
+    report("192.0.2.2")
+    assert told.now() == {"h1", "h2"}
+    report("192.0.2.2")
+    assert told.now() == set()
+    assert store.read(tunnel_ends) == {"h2": "192.0.2.2"}
+    store.write(lambda tx: plugged(tx, site, "h1"))
+    there = store.write(lambda tx: plugged(tx, site, "h2"))
+    update = store.read(lambda tx: host_update_since(tx, "h1", 0))
+    assert update is not None and update.network is not None
+    (network,) = update.network.networks
+    assert [end for _, _, end in network.remote] == ["192.0.2.2"] and there
+    report("127.0.0.1")
+    assert store.read(tunnel_ends) == {}, "what it calls itself leads nobody to it"
 
 
 def security_group_id(store: Database, site: Site) -> str:

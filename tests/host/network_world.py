@@ -203,11 +203,12 @@ class Guest:
         shown = ("bridge", "link", "show", "dev", card.tap)  # the kernel may take a second to notice the carrier
         assert until(lambda: "state forwarding" in world.inside(card.namespace, *shown))
 
-    def configure(self, *addresses: str, gateway: str = "10.0.0.1") -> None:
+    def configure(self, *addresses: str) -> None:
+        base = addresses[0].rpartition(".")[0] if addresses else ""
         lines = ["link set dev lo up", *(f"addr add {address} dev eth0" for address in addresses)]
         lines += ["link set dev eth0 mtu 1450 up"]
-        lines += ["route add 169.254.169.254/32 via 10.0.0.2"] if addresses else []  # as option 121 tells it
-        lines += [f"route add default via {gateway}"] if gateway and addresses else []
+        lines += [f"route add 169.254.169.254/32 via {base}.2"] if addresses else []  # as option 121 tells it
+        lines += [f"route add default via {base}.1"] if addresses else []
         sh("ip", "-n", self.name, "-batch", "-", stdin="".join(f"{line}\n" for line in lines))
 
     def run(self, *argv: str, check: bool = False, stdin: str = "", timeout_s: float = 20) -> str:

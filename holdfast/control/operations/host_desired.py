@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from holdfast.control.operations.network.hosts import machine_interfaces, network_state
+from holdfast.control.operations.network.hosts import machine_interfaces, network_state, tunnel_ends
 from holdfast.control.operations.volume.desired import volume_files_since
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host_lease import departed_since
@@ -29,7 +29,7 @@ class BootSources(msgspec.Struct, frozen=True):
 
 def host_update_since(tx: Tx, host_id: str, since: int) -> HostUpdate | None:
     """Return what changed after a version; None when nothing did. 0 asks for everything."""
-    newest, network = revision_now(tx)
+    newest, network = revision_now(tx, host_id)
     if since and since >= newest:
         return None
     rows = instances_of_host_since(tx, host_id, since)
@@ -46,7 +46,7 @@ def host_update_since(tx: Tx, host_id: str, since: int) -> HostUpdate | None:
             *(_machine(row, cards.get(row.id, ()), volumes.get(row.id, ())) for row in rows),
             *map(_departed, gone),
         ),
-        network=network_state(tx, host_id) if since == 0 or network > since else None,
+        network=network_state(tx, host_id, tunnel_ends(tx)) if since == 0 or network > since else None,
         volumes=files,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from holdfast.base import log as logs
 from holdfast.control.operations.host.holders import holder_confirmed
 from holdfast.control.operations.network.floating_ip import floating_ip_observed
+from holdfast.control.operations.network.hosts import tunnel_end_observed
 from holdfast.control.operations.network.port_instance import instance_ports_observed
 from holdfast.control.operations.volume.report import files_observed, machines_observed
 from holdfast.control.store.database import Tx
@@ -34,6 +35,7 @@ GUEST_SHUTDOWN = "guest-shutdown"
 
 def host_report_apply(tx: Tx, host_id: str, report: HostReport) -> None:
     """Take a host's word for everything it is the owner of."""
+    tunnel_end_observed(tx, host_id, report.capabilities.address)
     host_update(
         tx,
         host_id,

@@ -62,6 +62,8 @@ allocation = Table(
 _COLUMNS = [host.c[name] for name in Host.__struct_fields__]
 _ALL = select(*_COLUMNS).order_by(host.c.name)
 _NAMES = select(host.c.id, host.c.name)
+_ADDRESSES = select(host.c.id, host.c.capabilities)
+_TWO = select(host.c.id).limit(2)
 _ALLOCATION_INSERT = insert(allocation)
 _SUMS = select(
     allocation.c.host_id,
@@ -111,6 +113,16 @@ def _update_of(names: tuple[str, ...]) -> Update:
 def host_delete(tx: Tx, host_id: str) -> None:
     """Forget a host; its token is worth nothing from then on."""
     tx.run(delete(host).where(host.c.id == host_id))
+
+
+def hosts_are_several(tx: Tx) -> bool:
+    """Say whether there is more than one host."""
+    return len(tx.all(_TWO)) > 1
+
+
+def host_addresses(tx: Tx) -> dict[str, str]:
+    """Where each host that ever reported is, by id."""
+    return {host_id: found.address for host_id, found in tx.all(_ADDRESSES) if found is not None}
 
 
 def host_names(tx: Tx) -> dict[str, str]:

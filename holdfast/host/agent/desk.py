@@ -18,7 +18,7 @@ class Desk:
     """The newest desired state. Shared by the agent's threads."""
 
     def __init__(self, host_id: str) -> None:
-        self._host_id = host_id
+        self.host_id = host_id
         self._lock = threading.Lock()
         self._machines: dict[str, Machine] = {}
         self._volumes: dict[str, VolumeFile] = {}
@@ -102,7 +102,7 @@ class Desk:
                     ports.setdefault(card.network_id, []).append(card.port)
         return DesiredHost(
             version=version,
-            host_id=self._host_id,
+            host_id=self.host_id,
             machines=machines,
             networks=tuple(_with_ports(n, ports.get(n.id, [])) for n in network.networks),
             routers=network.routers,

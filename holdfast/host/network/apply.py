@@ -20,7 +20,7 @@ from holdfast.base.limits import NETWORK_CHECK_S
 from holdfast.domain.desired import DesiredHost
 from holdfast.domain.observed import FloatingReport
 from holdfast.host.hypervisor.driver import Card
-from holdfast.host.network import floating, flows, forward, namespace, owner
+from holdfast.host.network import floating, flows, forward, namespace, owner, tunnel
 from holdfast.host.network.dns import DnsRelay
 from holdfast.host.network.dnsmasq import Dnsmasq
 from holdfast.host.network.drift import Drift, drift
@@ -30,7 +30,17 @@ from holdfast.host.network.metadata.documents import plugged_of
 from holdfast.host.network.metadata.server import Guest, MetadataServer
 from holdfast.host.network.plan import values
 from holdfast.host.network.plan.host import plan
-from holdfast.host.network.plan.layout import FloatingPath, HostPlan, PortPlace, Problem, Space
+from holdfast.host.network.plan.layout import (
+    ALONE,
+    EXTERNAL_MTU,
+    FloatingPath,
+    HostPlan,
+    PortPlace,
+    Problem,
+    Reach,
+    Space,
+    Tunnel,
+)
 from holdfast.host.network.plan.names import Names
 from holdfast.host.network.remains import Inventory, inventory, remove_all, spaces_here
 
@@ -55,12 +65,13 @@ class HostNetwork:
         state: Path,
         *,
         resolvers: Iterable[tuple[str, int]] = (),
+        reach: Reach = ALONE,
         run_folder: Path = Path("/run"),
         clock: Clock | None = None,
     ) -> None:
         self._names = Names(prefix)
         asked = [(str(values.resolver(address)), port) for address, port in resolvers]
-        self._relayed = bool(asked)
+        self._relayed, self._reach = bool(asked), reach
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._kernel = Kernel(self._names)
@@ -73,6 +84,7 @@ class HostNetwork:
         self._plan: HostPlan | None = None
         self._places: dict[str, PortPlace] = {}
         self._up: set[FloatingPath] = set()
+        self._tunnels: dict[str, Tunnel] = {}
         self._checked_s = 0.0
 
     def claim(self) -> None:
@@ -90,11 +102,12 @@ class HostNetwork:
     def apply(self, desired: DesiredHost, force: bool = False) -> NetworkReport:
         """Make the kernel as desired; `force` looks at everything even where nothing changed."""
         with self._lock:
-            planned = plan(desired, self._names.prefix, self._relayed)
+            planned = self._planned(desired)
             now = self._clock.monotonic_s()
             if force or now - self._checked_s > NETWORK_CHECK_S:
                 self._kernel.forget_all()
                 self._up.clear()
+                self._tunnels.clear()
                 self._dnsmasq.cut_logs()
                 self._checked_s = now
             problems = list(planned.problems)
@@ -159,7 +172,7 @@ class HostNetwork:
 
     def drift(self, desired: DesiredHost, running: Set[str]) -> list[Drift]:
         """Where the kernel differs from what is desired; nothing is changed."""
-        return list(drift(plan(desired, self._names.prefix, self._relayed), self._names, self._dnsmasq, running))
+        return list(drift(self._planned(desired), self._names, self._dnsmasq, running))
 
     def found(self) -> Inventory:
         """Everything on this host that carries our prefix, from reality."""
@@ -168,6 +181,9 @@ class HostNetwork:
     def close(self) -> None:
         """End our own thread and sockets; what was made stays."""
         self._loop.close()
+
+    def _planned(self, desired: DesiredHost) -> HostPlan:
+        return plan(desired, self._names.prefix, self._relayed, self._reach)
 
     def _place_of(self, card: Card) -> PortPlace:
         ports = self._plan.ports if self._plan else ()
@@ -183,10 +199,12 @@ class HostNetwork:
         try:
             made = self._kernel.make(space)
             if space.kind == "host" and made.changed:
+                self._plug_uplink(space)
                 forward.accept_forwarding(self._names.prefix, [link.name for link in space.links])
             elif space.kind == "network":
+                led = self._lead(space, made)
                 answered = self._serve_network(planned, space, made)
-                return made.changed or answered
+                return made.changed or answered or led
             elif space.kind == "router":
                 self._announce(planned, space, made)
             return made.changed
@@ -195,6 +213,21 @@ class HostNetwork:
             log.warn("network_space_failed", space=space.name, kind=space.kind, owner=space.owner, reason=str(err))
             problems.append(Problem(space.kind, space.owner, str(err)))
             return True
+
+    def _plug_uplink(self, space: Space) -> None:
+        """Put the link to the public networks on their bridge."""
+        for link in space.links if self._reach.uplink else ():
+            if not namespace.exists_here(self._reach.uplink):
+                raise Unavailable(f"the uplink {self._reach.uplink} is not there")
+            namespace.attach_here(self._reach.uplink, link.name, EXTERNAL_MTU)
+
+    def _lead(self, space: Space, made: Made) -> bool:
+        """Say where ports on other hosts are, where that is not known to be said."""
+        if space.tunnel is None or (not made.changed and self._tunnels.get(space.name) == space.tunnel):
+            return False
+        led = tunnel.make(space.name, space.tunnel)
+        self._tunnels[space.name] = space.tunnel
+        return led
 
     def _serve_network(self, planned: HostPlan, space: Space, made: Made) -> bool:
         """What a network has beside links and rules: its DHCP, its metadata socket, its plugged guests."""
@@ -240,7 +273,10 @@ class HostNetwork:
 
     def _probe(self, planned: HostPlan) -> Iterator[FloatingReport]:
         """Ask about every path that is not known to be up."""
-        gateways = {link.name: (link.mac, link.addresses[0].partition("/")[0]) for link in planned.spaces[0].links}
+        nobody = ("0.0.0.0",)  # an address of ours where the gateway is elsewhere: ARP is answered to none too
+        gateways = {
+            link.name: (link.mac, (link.addresses or nobody)[0].partition("/")[0]) for link in planned.spaces[0].links
+        }
         self._up &= set(planned.floating)
         asked = [path for path in planned.floating if path not in self._up]
         silent: set[str] = set()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.base.run import CommandFailed
+from holdfast.host.network import tunnel
 from holdfast.host.network.dnsmasq import Dnsmasq
 from holdfast.host.network.kernel import is_whole, link_settings, links_of
 from holdfast.host.network.plan.layout import HostPlan, Space
@@ -39,6 +40,8 @@ def drift(planned: HostPlan, names: Names, dnsmasq: Dnsmasq, running: Set[str]) 
             continue
         yield from _links(planned, space, names, running)
         yield from _rules(space)
+        if space.tunnel is not None and tunnel.differs(space.name, space.tunnel):
+            yield Drift("tunnel-differs", space.name, "frames for other hosts are not sent as planned")
         if space.dhcp is not None and not dnsmasq.serves(space.name, space.dhcp):
             yield Drift("dhcp-differs", space.name, "no dnsmasq runs there with the planned hosts")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.base.errors import HoldfastError
-from holdfast.base.limits import NETWORK_COMMAND_S
+from holdfast.base.limits import NETWORK_COMMAND_S, TUNNEL_PORT
 from holdfast.base.run import CommandFailed, run
 from holdfast.host.network import flows, namespace
 from holdfast.host.network.plan.layout import Link, PortPlace, Space
@@ -99,8 +99,11 @@ class Kernel:
         found = {} if created else links_of(space.name)
         planned = {link.name for link in space.links}
         stale = [name for name in found if name not in planned and self._is_made_here(name)]
-        stale += [link.name for link in space.links if link.name in found and not _has_other_end(link)]
+        stale += [link.name for link in space.links if link.name in found and not _leads_where_it_should(link, found)]
         delete_links(space.name, stale)
+        for link in space.links:  # the far end of one that went with a namespace, which something keeps alive
+            if link.kind == "veth" and link.name not in found and _is_there(link):
+                delete_links(link.peer_space, [link.peer])
         found = {name: link for name, link in found.items() if name not in stale}
         lines = [f"netns add {space.name}"] if created else []
         lines.extend(_creation(space.name, link) for link in space.links if link.name not in found)
@@ -110,7 +113,7 @@ class Kernel:
 
     def _is_made_here(self, link: str) -> bool:
         """Taps end with their QEMU and the far ends of legs with the near ones; the rest is made by `make`."""
-        return any(self._names.is_kind(link, kind) for kind in "bixe")
+        return any(self._names.is_kind(link, kind) for kind in "bixev")
 
     def _configure(self, space: Space, found: dict[str, Any], failures: list[HoldfastError]) -> frozenset[str]:
         """Addresses, routes and up: after the rules. Returns the addresses that are new here."""
@@ -238,6 +241,9 @@ def _prepare(space: Space) -> None:
 
 def _creation(space: str, link: Link) -> str:
     where = f" netns {space}" if space else ""
+    if link.kind == "vxlan":  # made from the host's own namespace, where its tunnel begins and stays
+        head = f"link add name {link.name} mtu {link.mtu} address {link.mac}{where} type vxlan id {link.vni}"
+        return f"{head} local {link.local} dstport {TUNNEL_PORT} nolearning"
     if link.kind != "veth":  # its MTU comes after: a bridge follows its ports' until it is told another than its own
         return f"link add name {link.name} address {link.mac}{where} type {link.kind}"
     head = f"link add name {link.name} mtu {link.mtu} address {link.mac}{where} type {link.kind}"
@@ -256,8 +262,19 @@ def link_settings(link: Link, found: dict[str, Any]) -> list[str]:
     here = _addresses(found)
     lines.extend(f"addr del {address} dev {link.name}" for address in sorted(here - set(link.addresses)))
     lines.extend(f"addr add {address} dev {link.name}" for address in link.addresses if address not in here)
+    if link.kind == "vxlan":
+        lines.extend(_bridged(link, found))
     if "UP" not in found.get("flags", ()):
         lines.append(f"link set dev {link.name} up")
+    return lines
+
+
+def _bridged(link: Link, found: dict[str, Any]) -> list[str]:
+    """A tunnel's place on its bridge, which learns nothing from it and asks nothing through it that it knows."""
+    port = found.get("linkinfo", {}).get("info_slave_data", {})
+    lines = [f"link set dev {link.name} master {link.peer_master}"] if found.get("master") != link.peer_master else []
+    if lines or port.get("learning") is not False or port.get("neigh_suppress") is not True:
+        lines.append(f"link set dev {link.name} type bridge_slave learning off neigh_suppress on")
     return lines
 
 
@@ -270,9 +287,20 @@ def _bare(address: str) -> str:
     return address.partition("/")[0]
 
 
-def _has_other_end(link: Link) -> bool:
-    """Whether a leg's other end is where it should be: it goes with its namespace, perhaps before its name does."""
-    return link.kind != "veth" or namespace.inside(link.peer_space, lambda: namespace.exists_here(link.peer))
+def _leads_where_it_should(link: Link, found: dict[str, Any]) -> bool:
+    """Whether a tunnel has the right number and beginning, and a leg's other end is where it should be.
+
+    That goes with its namespace, perhaps before its name does.
+    """
+    if link.kind == "vxlan":
+        data = found[link.name].get("linkinfo", {}).get("info_data", {})
+        return (data.get("id"), data.get("local"), data.get("port")) == (link.vni, link.local, TUNNEL_PORT)
+    return link.kind != "veth" or _is_there(link)
+
+
+def _is_there(link: Link) -> bool:
+    """Whether a leg has its other end."""
+    return namespace.inside(link.peer_space, lambda: namespace.exists_here(link.peer))
 
 
 @contextmanager
@@ -294,5 +322,5 @@ def _routes(space: Space, found: set[tuple[str, str]]) -> list[str]:
     lines = [f"route del {to} via {hop}" if hop else f"route del {to}" for to, hop in sorted(found - wanted.keys())]
     for (to, hop), link in wanted.items():
         if (to, hop) not in found:
-            lines.append(f"route replace {to} via {hop}" + (f" dev {link}" if link else ""))
+            lines.append(f"route replace {to}" + (f" via {hop}" if hop else "") + (f" dev {link}" if link else ""))
     return lines

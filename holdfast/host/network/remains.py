@@ -49,7 +49,7 @@ def inventory(names: Names, dnsmasq: Dnsmasq, state: Path) -> Inventory:
         tuple(spaces),
         tuple(name for name in links_of("") if names.ours(name)),
         tuple(f"{space}/{name}" for space in spaces for name in links_of(space) if names.ours(name)),
-        tuple(f"{family} {name}" for family, name in _tables(names)),
+        tuple(f"{family} {name}" for family, name in tables_here(names)),
         tuple(forward.accepted(names.prefix)),
         tuple(dnsmasq.pids()),
         (*dnsmasq.found(), *(str(file) for file in state.glob("metadata.*"))),
@@ -62,18 +62,24 @@ def remove_all(names: Names, dnsmasq: Dnsmasq, state: Path) -> None:
         dnsmasq.stop(space)
     for space in spaces_here(names):
         run(["ip", "netns", "delete", space], timeout_s=NETWORK_COMMAND_S)
-    forward.accept_forwarding(names.prefix, ())
-    for family, name in _tables(names):
-        nft_load("", remove(family, name))
-    for link in links_of(""):
-        if any(names.is_kind(link, kind) for kind in "xfe"):
-            delete_link("", link)
+    remove_edge(names)
     dnsmasq.remove_folder()
     for file in state.glob("metadata.*"):
         file.unlink()
 
 
-def _tables(names: Names) -> list[tuple[str, str]]:
+def remove_edge(names: Names) -> None:
+    """Remove what is ours in the current namespace: its bridges to the outside, their rules, routers' far ends."""
+    forward.accept_forwarding(names.prefix, ())
+    for family, name in tables_here(names):
+        nft_load("", remove(family, name))
+    for link in links_of(""):
+        if any(names.is_kind(link, kind) for kind in "xfe"):
+            delete_link("", link)
+
+
+def tables_here(names: Names) -> list[tuple[str, str]]:
+    """Our tables in the current namespace."""
     listed = json.loads(run(["nft", "-j", "list", "tables"], timeout_s=NETWORK_COMMAND_S))["nftables"]
     found = [(item["table"]["family"], item["table"]["name"]) for item in listed if "table" in item]
     return sorted(key for key in found if names.ours(key[1]))

@@ -10,7 +10,13 @@ from __future__ import annotations
 from holdfast.base import ids
 from holdfast.base import log as logs
 from holdfast.base.errors import BadInput, Conflict, NotFound
-from holdfast.control.operations.network.port import floating_ip_forget, floating_ip_free, port_changed, port_create
+from holdfast.control.operations.network.port import (
+    floating_ip_forget,
+    floating_ip_free,
+    floating_ip_moved,
+    port_changed,
+    port_create,
+)
 from holdfast.control.store.database import Tx
 from holdfast.control.store.network.floating_ip import (
     FLOATING_IPS,
@@ -25,7 +31,6 @@ from holdfast.control.store.network.router import router_legs, routers_fetch, ro
 from holdfast.control.store.network.subnet import subnets_of_network
 from holdfast.control.store.network.subnet_address import addresses_of_ports
 from holdfast.control.store.quota import quota_require
-from holdfast.control.store.revision import revision_network
 from holdfast.domain.floating_ip import FloatingIp, FloatingWanted
 from holdfast.domain.network import Network, missing
 from holdfast.domain.port import FLOATING_IP, ROUTER_INTERFACE, FixedWanted, Port, PortWanted
@@ -74,7 +79,7 @@ def floating_ip_take(tx: Tx, wanted: FloatingWanted) -> FloatingIp:
     )
     object_insert(tx, FLOATING_IPS, made)
     if port is not None:
-        revision_network(tx)
+        floating_ip_moved(tx, port.id)
         port_changed(tx, port.instance_id)
     log.info("floating_ip_taken", address=address, port=made.port_id, project=wanted.project_id)
     return made
@@ -99,7 +104,8 @@ def floating_ip_associate(
     former = port_fetch(tx, floating.port_id) if floating.port_id else None
     values = {"port_id": port.id, "fixed": fixed, "router_id": router_id, "up": False, "reason": ""}
     object_update(tx, FLOATING_IPS, floating.id, values)
-    revision_network(tx)
+    floating_ip_moved(tx, port.id)
+    floating_ip_moved(tx, floating.port_id)
     for touched in (port, former):
         port_changed(tx, touched.instance_id if touched else "")
     log.info("floating_ip_associated", address=floating.address, port=port.id, former=floating.port_id)

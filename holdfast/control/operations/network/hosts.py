@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.control.store.database import Tx
+from holdfast.control.store.host import host_addresses
 from holdfast.control.store.network.floating_ip import FLOATING_IPS, floating_ip, floating_ips_of_ports
 from holdfast.control.store.network.network import NETWORKS, network
 from holdfast.control.store.network.port import (
     dhcp_ports_of_networks,
     groups_of_ports,
+    hosts_of_networks,
     ports_of_instance_ids,
     ports_of_networks_plugged,
     ports_on_host,
@@ -24,7 +26,9 @@ from holdfast.control.store.network.router import router_legs, routers_fetch, ro
 from holdfast.control.store.network.security_group import members_of_groups, pairs_of_groups, rules_of_groups
 from holdfast.control.store.network.subnet import subnets_fetch, subnets_of_networks
 from holdfast.control.store.network.subnet_address import addresses_of_ports
+from holdfast.control.store.revision import revision_network
 from holdfast.domain import desired
+from holdfast.domain.address import is_tunnel_end
 from holdfast.domain.floating_ip import FloatingIp
 from holdfast.domain.network import Network, Subnet
 from holdfast.domain.port import ROUTER_GATEWAY, ROUTER_INTERFACE, FixedAddress, Port, host_name
@@ -45,6 +49,29 @@ def network_state(tx: Tx, host_id: str, tunnels: TunnelAddresses | None = None) 
         externals=_externals(tx, sorted({router.external_network_id for router in routers} - {""})),
         security_groups=_groups(tx, plugged),
     )
+
+
+def publics_list(tx: Tx) -> list[tuple[str, str]]:
+    """Every public network that has a gateway, as (range, gateway)."""
+    outside: list[Network] = object_where(tx, NETWORKS, network.c.external)
+    found = _externals(tx, sorted(each.id for each in outside))
+    return [(each.cidr, each.gateway) for each in found if each.gateway]
+
+
+def hosts_reaching(tx: Tx, network_id: str) -> set[str]:
+    """The hosts that are told of a network: those with a port of it, or of one that routers join to it."""
+    return hosts_of_networks(tx, sorted(_reach(tx, {network_id})[0]))
+
+
+def tunnel_ends(tx: Tx) -> dict[str, str]:
+    """Where the tunnels of each host end. One that listens to itself alone has none."""
+    return {host_id: address for host_id, address in host_addresses(tx).items() if is_tunnel_end(address)}
+
+
+def tunnel_end_observed(tx: Tx, host_id: str, address: str) -> None:
+    """Say to every host that this one's tunnels end elsewhere by now; before its report is written down."""
+    if host_addresses(tx).get(host_id, "") != address:
+        revision_network(tx)
 
 
 def machine_interfaces(tx: Tx, instance_ids: Sequence[str]) -> dict[str, tuple[desired.Interface, ...]]:

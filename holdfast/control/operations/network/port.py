@@ -13,9 +13,11 @@ from holdfast.base import ids
 from holdfast.base import log as logs
 from holdfast.base.errors import BadInput, Conflict, NoCapacity
 from holdfast.base.limits import ADDRESS_PAIRS, MAC_ATTEMPTS
+from holdfast.control.operations.network.hosts import hosts_reaching
 from holdfast.control.operations.network.port_addresses import addresses_change, addresses_give
 from holdfast.control.operations.network.security_group import security_group_default
 from holdfast.control.store.database import Tx
+from holdfast.control.store.host import hosts_are_several
 from holdfast.control.store.instance import instance_touch
 from holdfast.control.store.network.floating_ip import FLOATING_IPS, floating_ips_of_ports
 from holdfast.control.store.network.network import network_fetch
@@ -31,7 +33,7 @@ from holdfast.control.store.network.port import (
 )
 from holdfast.control.store.network.query import object_count, object_delete, object_insert, object_update
 from holdfast.control.store.network.router import router_fetch
-from holdfast.control.store.network.security_group import groups_named_by_rules, security_groups_fetch
+from holdfast.control.store.network.security_group import hosts_letting_in, security_groups_fetch
 from holdfast.control.store.network.subnet_address import addresses_release
 from holdfast.control.store.quota import quota_require
 from holdfast.control.store.revision import revision_network
@@ -136,6 +138,8 @@ def port_update(
         addresses_change(tx, port, fixed)
         if port.device_owner.startswith(RESERVED):
             revision_network(tx)
+        elif port.host_id:
+            revision_network(tx, _hosts_beside(tx, port))
     object_update(tx, PORTS, port.id, written)
     _groups_changed(tx, port, before, groups)
     port_changed(tx, port.instance_id)
@@ -181,7 +185,7 @@ def floating_ip_forget(tx: Tx, floating: FloatingIp) -> None:
     for port in ports:
         object_delete(tx, PORTS, port.id)
     object_delete(tx, FLOATING_IPS, floating.id)
-    revision_network(tx)
+    floating_ip_moved(tx, floating.port_id)
     log.info("floating_ip_released", address=floating.address, port=floating.port_id, project=floating.project_id)
 
 
@@ -189,7 +193,7 @@ def floating_ip_free(tx: Tx, floating: FloatingIp) -> None:
     """Take the address off its port; it stays the project's."""
     values = {"port_id": "", "fixed": "", "router_id": "", "up": False, "reason": "", "auto_for_instance": False}
     object_update(tx, FLOATING_IPS, floating.id, values)
-    revision_network(tx)
+    floating_ip_moved(tx, floating.port_id)
     log.info("floating_ip_disassociated", address=floating.address, port=floating.port_id)
 
 
@@ -207,26 +211,32 @@ def port_changed(tx: Tx, instance_id: str) -> None:
 
 
 def port_moved(tx: Tx, port: Port) -> None:
-    """Say that a port came to its host, or is about to leave it, where that changes what a host must know.
+    """Say that a port came to its host, or is about to leave it, to the hosts that it changes anything for.
 
-    It does for the only one of its network or of a group there, with peers elsewhere, with a public address, and
-    where a rule lets the members of its groups in.
+    To its own where it is the only one of its network or of a group there, or has a public address; to every other
+    that reaches its network, and so has to know where it is; and to those where a rule lets members of its groups in.
     """
     groups = groups_of_ports(tx, [port.id]).get(port.id, [])
+    concerned = set(hosts_letting_in(tx, groups))
     if port.host_id:
-        only, elsewhere = network_has_ports(tx, port.network_id, port.host_id, port.id)
-        if only or elsewhere or floating_ips_of_ports(tx, [port.id]) or _only_one_in(tx, port, groups):
-            revision_network(tx)
-            return
-    _members_changed(tx, groups)
+        only = not network_has_ports(tx, port.network_id, port.host_id, port.id)
+        if only or floating_ips_of_ports(tx, [port.id]) or _only_one_in(tx, port, groups):
+            concerned.add(port.host_id)
+        concerned |= _hosts_beside(tx, port)
+    revision_network(tx, concerned)
+
+
+def _hosts_beside(tx: Tx, port: Port) -> set[str]:
+    """The other hosts that send frames to a port: none while there is one host."""
+    return hosts_reaching(tx, port.network_id) - {port.host_id} if hosts_are_several(tx) else set()
 
 
 def _groups_changed(tx: Tx, port: Port, before: Sequence[str], after: Sequence[str]) -> None:
     """Say that a port is in other groups, or has other addresses, where that changes what a host must know."""
+    concerned = set(hosts_letting_in(tx, [*before, *after]))
     if port.host_id and _only_one_in(tx, port, sorted(set(before) ^ set(after))):
-        revision_network(tx)
-    else:
-        _members_changed(tx, [*before, *after])
+        concerned.add(port.host_id)
+    revision_network(tx, concerned)
 
 
 def _only_one_in(tx: Tx, port: Port, group_ids: Sequence[str]) -> bool:
@@ -234,10 +244,11 @@ def _only_one_in(tx: Tx, port: Port, group_ids: Sequence[str]) -> bool:
     return any(not group_has_ports(tx, group_id, port.host_id, port.id) for group_id in group_ids)
 
 
-def _members_changed(tx: Tx, group_ids: Sequence[str]) -> None:
-    """Say that addresses came into or left these groups: hosts learn it where a rule lets the members in."""
-    if group_ids and groups_named_by_rules(tx, group_ids):
-        revision_network(tx)
+def floating_ip_moved(tx: Tx, port_id: str) -> None:
+    """Say that a public address came to a port or left it: the port's host translates it, and no other."""
+    port = port_fetch(tx, port_id) if port_id else None
+    if port is not None:
+        revision_network(tx, [port.host_id])
 
 
 def port_refetch(tx: Tx, port: Port) -> Port:

@@ -125,7 +125,11 @@ _GROUPS_OF = (
 _OF_NETWORK = select(port.c.id).where(port.c.network_id == bindparam("network_id")).limit(1)
 _WITH_MAC = _OF_NETWORK.where(port.c.mac == bindparam("mac"))
 _HERE = _OF_NETWORK.where(port.c.host_id == bindparam("host_id"), port.c.id != bindparam("but"))
-_ELSEWHERE = _OF_NETWORK.where(port.c.host_id != "", port.c.host_id != bindparam("host_id"))
+_WITH_PORTS = (
+    select(port.c.host_id)
+    .where(port.c.network_id.in_(bindparam("network_ids", expanding=True)), port.c.host_id != "")
+    .distinct()
+)
 _IN_GROUP = (
     select(port.c.id)
     .join(port_security_group, port_security_group.c.port_id == port.c.id)
@@ -186,10 +190,14 @@ def port_groups_set(tx: Tx, port_id: str, group_ids: Sequence[str]) -> None:
     tx.run(insert(port_security_group), [{"port_id": port_id, "group_id": group} for group in sorted(set(group_ids))])
 
 
-def network_has_ports(tx: Tx, network_id: str, host_id: str, but: str) -> tuple[bool, bool]:
-    """Say whether a host has no other port of the network, and whether another host has one."""
-    values = {"network_id": network_id, "host_id": host_id}
-    return tx.value(_HERE, {**values, "but": but}) is None, tx.value(_ELSEWHERE, values) is not None
+def network_has_ports(tx: Tx, network_id: str, host_id: str, but: str) -> bool:
+    """Say whether another port of the network is plugged on a host."""
+    return tx.value(_HERE, {"network_id": network_id, "host_id": host_id, "but": but}) is not None
+
+
+def hosts_of_networks(tx: Tx, network_ids: Sequence[str]) -> set[str]:
+    """The hosts with a port of one of the networks."""
+    return {row[0] for row in tx.all(_WITH_PORTS, {"network_ids": list(network_ids)})} if network_ids else set()
 
 
 def group_has_ports(tx: Tx, group_id: str, host_id: str, but: str) -> bool:

@@ -101,10 +101,12 @@ RULES = Listable(
 )
 
 
-_NAMING = (
-    select(security_group_rule.c.id)
-    .where(security_group_rule.c.remote_group.in_(bindparam("group_ids", expanding=True)))
-    .limit(1)
+_LETTING_IN = (
+    select(port.c.host_id)
+    .join(port_security_group, port_security_group.c.port_id == port.c.id)
+    .join(security_group_rule, security_group_rule.c.group_id == port_security_group.c.group_id)
+    .where(security_group_rule.c.remote_group.in_(bindparam("group_ids", expanding=True)), port.c.host_id != "")
+    .distinct()
 )
 
 
@@ -155,9 +157,9 @@ def rules_naming(tx: Tx, group_id: str) -> list[SecurityGroupRule]:
     return object_where(tx, RULES, security_group_rule.c.remote_group == group_id)
 
 
-def groups_named_by_rules(tx: Tx, group_ids: Sequence[str]) -> bool:
-    """Say whether a rule of any group lets the members of one of these in."""
-    return tx.value(_NAMING, {"group_ids": list(group_ids)}) is not None
+def hosts_letting_in(tx: Tx, group_ids: Sequence[str]) -> list[str]:
+    """The hosts with a port whose rules let the members of one of these groups in."""
+    return [row[0] for row in tx.all(_LETTING_IN, {"group_ids": list(group_ids)})] if group_ids else []
 
 
 def rule_same(tx: Tx, rule: SecurityGroupRule) -> SecurityGroupRule | None:

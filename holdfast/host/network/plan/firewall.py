@@ -16,6 +16,8 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from holdfast.host.network.plan import crossing
+from holdfast.host.network.plan.crossing import Crossing
 from holdfast.host.network.plan.names import digest
 from holdfast.host.network.plan.rules import Match, group_set, match_text
 from holdfast.host.network.plan.ruleset import Chain, Collection, Table
@@ -44,6 +46,7 @@ class Side:
     bridge_mac: str
     legs: tuple[str, ...]
     dhcp_addresses: tuple[str, ...]
+    crossing: Crossing | None = None  # None: this host has no tunnels
 
 
 def tables(prefix: str, side: Side, guards: Sequence[Guard], groups: dict[str, tuple[str, ...]]) -> tuple[Table, ...]:
@@ -69,7 +72,12 @@ def _bridge(prefix: str, side: Side, guards: Sequence[Guard]) -> Table:
             for version in (4, 6)
         ),
     )
-    return Table("bridge", prefix, collections, tuple(_bridge_chains(side, filtered)))
+    chains = tuple(_bridge_chains(side, filtered))
+    if side.crossing:
+        here = {guard.mac for guard in guards}
+        collections += crossing.sets(side.crossing, side.bridge_mac, here)
+        chains += tuple(crossing.chains(side.crossing))
+    return Table("bridge", prefix, collections, chains)
 
 
 def _bridge_chains(side: Side, filtered: Sequence[Guard]) -> Iterable[Chain]:
@@ -78,6 +86,7 @@ def _bridge_chains(side: Side, filtered: Sequence[Guard]) -> Iterable[Chain]:
         "prerouting",
         (
             "iifname @ports jump port",
+            *((crossing.arriving(side.crossing),) if side.crossing else ()),
             "iifname != @ports iifname != @free drop",
             # whatever next hop a guest was given, this network's own namespace answers for metadata
             f"ether type ip {to_metadata}",
@@ -88,6 +97,7 @@ def _bridge_chains(side: Side, filtered: Sequence[Guard]) -> Iterable[Chain]:
     yield Chain(
         "forward",
         (
+            *((crossing.leaving(side.crossing),) if side.crossing else ()),
             "oifname @free return",
             "oifname != @ports drop",
             "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 goto flooded",
@@ -162,6 +172,10 @@ def _inet(prefix: str, side: Side, guards: Sequence[Guard], groups: dict[str, tu
         owners |= {guard.mac: guard for guard in filtered}  # a port's own MAC is its own, whoever else may use it
         elements = [f"{mac} : jump {profiles[guard.matches]}_{half}" for mac, guard in owners.items()]
         collections.append(_set(half, "type ether_addr : verdict;", elements, "map"))
+    if side.crossing:
+        more, chain = crossing.untracked(side.crossing)
+        collections.extend(more)
+        chains.append(chain)
     return Table("inet", prefix, tuple(collections), (*chains, _forward(), _input(side)))
 
 

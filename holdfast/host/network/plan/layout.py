@@ -5,6 +5,7 @@ Everything here is already checked: names are ours, addresses are addresses, num
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,17 +28,43 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """How this host reaches the others and the outside. Nothing said: it is alone, and the outside's router itself."""
+
+    tunnel: str = ""  # its own address in the network that the hosts share; empty: it has no tunnels
+    uplink: str = ""  # its link to the public networks, whose gateway is elsewhere; empty: this host is the gateway
+    routers: ipaddress.IPv4Network | None = None  # its routers' addresses on an uplink that other hosts are on, too
+
+
+ALONE = Reach()
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """A link to be created. A veth's other end is `peer`, on the bridge `peer_master` in `peer_space`."""
+    """A link to be created. A veth's other end is `peer`, on the bridge `peer_master` in `peer_space`.
+
+    A vxlan is a port of the bridge `peer_master` beside it; its tunnel begins at `local` in the host's own namespace.
+    """
 
     name: str
-    kind: str  # bridge or veth
+    kind: str  # bridge, veth or vxlan
     mac: str
     mtu: int
     addresses: tuple[str, ...]  # with prefix length
     peer: str = ""
     peer_space: str = ""  # empty: the host's own namespace
     peer_master: str = ""
+    vni: int = 0
+    local: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """What a network's vxlan link leads to: ports on other hosts, as (mac, address, tunnel address of its host)."""
+
+    link: str
+    bridge: str
+    remote: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +80,7 @@ class Space:
     tables: tuple[Table, ...]
     dhcp: Dhcp | None = None
     guards: tuple[Guard, ...] = ()  # of the ports of a network
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +128,8 @@ class Draft:
     """A plan in the making."""
 
     names: Names
+    reach: Reach = ALONE
+    host_id: str = ""
     problems: list[Problem] = field(default_factory=list)
     ports: list[PortPlace] = field(default_factory=list)
     floating: list[FloatingPath] = field(default_factory=list)

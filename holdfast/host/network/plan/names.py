@@ -6,6 +6,7 @@ Every name starts with the prefix and a dash; nothing without it is ever touched
     n  network namespace          b  its bridge              t  tap of a port
     r  router namespace           i  its leg to a network    j  that leg's other end, on the network's bridge
     x  external bridge            e  its leg to the outside  f  that leg's other end, on the external bridge
+    v  vxlan of a network
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ _PREFIX = re.compile(r"[a-z][a-z0-9]{0,4}")
 def digest(text: str) -> str:
     """A short name for a long text; equal texts, equal names."""
     return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:16]
+
+
+def place_of(text: str, size: int) -> int:
+    """A number below `size`; equal texts, equal numbers."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % size
 
 
 @dataclass(frozen=True, slots=True)

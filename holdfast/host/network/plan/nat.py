@@ -83,5 +83,20 @@ def edge_table(prefix: str, externals: Sequence[tuple[str, str, bool]]) -> Table
     return Table("ip", f"{prefix}-ext", collections, chains)
 
 
+def uplink_table(prefix: str, bridge: str) -> Table:
+    """The table of a host whose public networks have their gateways elsewhere: what comes from there is for routers."""
+    chain = Chain(
+        "input",
+        ("iifname @bridges drop",),
+        "type filter hook input priority -10; policy accept;",
+    )
+    forward = Chain(
+        "forward",
+        ("iifname @bridges oifname != @bridges drop", "iifname != @bridges oifname @bridges drop"),
+        "type filter hook forward priority -10; policy accept;",
+    )
+    return Table("ip", f"{prefix}-ext", (_collection("bridges", "type ifname;", (f'"{bridge}"',)),), (chain, forward))
+
+
 def _collection(name: str, declaration: str, elements: Iterable[str], kind: str = "set") -> Collection:
     return Collection(name, declaration, frozenset(elements), kind)

@@ -1,20 +1,21 @@
 """One tenant network as a namespace: its bridge, its firewall, its DHCP answers, its ports' places.
 
 Guests that share a network share this namespace and nothing else: overlapping ranges of other tenants are
-other namespaces. No tunnel device is planned yet: `remote` ports need a second host.
+other namespaces. On a host that has tunnels a vxlan link is one more port of the bridge.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from holdfast.base.errors import BadInput
-from holdfast.domain.desired import DesiredHost, Network, Port, SecurityGroup, Subnet
+from holdfast.domain.desired import DesiredHost, Network, Port, RouterInterface, SecurityGroup, Subnet
 from holdfast.host.network.plan import values
+from holdfast.host.network.plan.crossing import Crossing
 from holdfast.host.network.plan.dhcp import Dhcp, Host, Range, safe_name
 from holdfast.host.network.plan.firewall import METADATA_ADDRESS, Guard, Side, tables
-from holdfast.host.network.plan.layout import Draft, Link, PortPlace, Problem, Space
+from holdfast.host.network.plan.layout import Draft, Link, PortPlace, Problem, Space, Tunnel
 from holdfast.host.network.plan.names import mac_of
 from holdfast.host.network.plan.rules import Match, read_rule
 
@@ -53,24 +54,64 @@ def network_space(draft: Draft, network: Network, desired: DesiredHost, relayed:
         hosts.extend(answered)
         if port.admin_up:
             guards.append(guard)
-    legs = tuple(
-        draft.names.of("j", router.id, leg.network_id, leg.address)
-        for router in desired.routers
-        for leg in router.interfaces
-        if leg.network_id == network.id
-    )
-    side = Side(mac_of(bridge), legs, tuple(address.partition("/")[0] for address in addresses))
-    link = Link(bridge, "bridge", side.bridge_mac, mtu, (*addresses, f"{METADATA_ADDRESS}/32"))
+    inside = [(router, leg) for router in desired.routers for leg in router.interfaces if leg.network_id == network.id]
+    legs = tuple(draft.names.of("j", router.id, leg.network_id, leg.address) for router, leg in inside)
+    own = tuple(address.partition("/")[0] for address in addresses)
+    tunnel = _tunnel(draft, network, bridge, {guard.mac for guard in guards})
+    crossing = _crossing(draft, tunnel, [leg for _, leg in inside], own) if tunnel else None
+    side = Side(mac_of(bridge), legs, own, crossing)
+    links = [Link(bridge, "bridge", side.bridge_mac, mtu, (*addresses, f"{METADATA_ADDRESS}/32"))]
+    if tunnel:
+        ends = {"peer_master": bridge, "local": draft.reach.tunnel}
+        links.append(Link(tunnel.link, "vxlan", mac_of(tunnel.link), mtu, (), vni=network.vni, **ends))
     return Space(
         name,
         "network",
         network.id,
-        (link,),
+        tuple(links),
         (),
         SYSCTLS,
         tables(draft.names.prefix, side, guards, draft.members),
         Dhcp(bridge, mtu, tuple(ranges.values()), tuple(hosts), relayed) if ranges else None,
         tuple(guards),
+        tunnel,
+    )
+
+
+def _tunnel(draft: Draft, network: Network, bridge: str, here: Set[str]) -> Tunnel | None:
+    """The way to the network's ports on other hosts; one that is here by now is not elsewhere.
+
+    It is there without any, too: a host without ports of the network sends into it what its router took from another.
+    """
+    if not draft.reach.tunnel:
+        return None
+    if not 1 <= network.vni < 1 << 24:
+        raise BadInput("a network's tunnel number is out of range")
+    remote = []
+    for port_mac, address, end in network.remote:
+        try:
+            found = (values.mac(port_mac), str(values.address4(address)), str(values.address4(end)))
+        except BadInput as err:
+            draft.problem("remote", f"{network.id}/{port_mac}", err)
+            continue
+        if found[0] not in here and found[2] != draft.reach.tunnel:
+            remote.append(found)
+    return Tunnel(draft.names.of("v", network.id), bridge, tuple(sorted(set(remote))))
+
+
+def _crossing(draft: Draft, tunnel: Tunnel, legs: Sequence[RouterInterface], own: Sequence[str]) -> Crossing:
+    """What must not cross: the gateways, and what the namespace itself answers."""
+    gateways = []
+    for leg in legs:
+        try:
+            gateways.append((values.mac(leg.mac), str(values.address4(leg.address))))
+        except BadInput as err:
+            draft.problem("router", leg.address, err)
+    return Crossing(
+        tunnel.link,
+        tuple(mac for mac, _ in gateways),
+        (*(address for _, address in gateways), *own, METADATA_ADDRESS),
+        tuple(sorted({mac for mac, _, _ in tunnel.remote})),
     )
 
 

@@ -2,17 +2,20 @@
 
 A router lives on every host that has ports behind it, so there is no network node to lose. Floating
 addresses are addresses of the outside leg: the kernel answers ARP for them, and nothing has to be proxied.
+Where several hosts share the outside, no two legs may have a MAC or an address in common: there a leg has a MAC
+and an address of its own, from a range that is this host's, instead of those that the router has in the API.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from holdfast.base.errors import BadInput
 from holdfast.domain.desired import External, Router
 from holdfast.host.network.plan import values
 from holdfast.host.network.plan.layout import EXTERNAL_MTU, Draft, FloatingPath, Link, Space
+from holdfast.host.network.plan.names import mac_of, place_of
 from holdfast.host.network.plan.nat import Translation, router_table
 
 SYSCTLS = (
@@ -34,10 +37,11 @@ def router_space(
     networks: Mapping[str, Space],
     externals: Mapping[str, External],
     bridges: Set[str],
+    own: str = "",
 ) -> Space:
-    """Plan a router; raises BadInput where nothing of it could work."""
+    """Plan a router; `own` is its address on an uplink. Raises BadInput where nothing of it could work."""
     legs, inside = _legs(draft, router, networks)
-    outside = _outside(draft, router, externals, bridges)
+    outside = _outside(draft, router, externals, bridges, own)
     floating = tuple(_floating(draft, router, outside, networks)) if outside else ()
     links = [*legs]
     routes: list[tuple[str, str, str]] = []
@@ -45,6 +49,8 @@ def router_space(
         external = externals[router.external_network_id]
         addresses = (*outside.addresses, *(f"{address}/32" for address, _ in floating))
         links.append(replace(outside, addresses=addresses))
+        if draft.reach.routers:  # no address of the leg is in the public network, whose gateway is yet on this wire
+            routes.append((str(values.network4(external.cidr)), "", outside.name))
         routes.append(("default", str(values.address4(external.gateway)), outside.name))
     for destination, hop in router.routes:
         try:
@@ -99,24 +105,56 @@ def _legs(draft: Draft, router: Router, networks: Mapping[str, Space]) -> tuple[
     return links, [str(net) for i, net in enumerate(ranges) if not any(net.overlaps(other) for other in ranges[:i])]
 
 
-def _outside(draft: Draft, router: Router, externals: Mapping[str, External], bridges: Set[str]) -> Link | None:
+def external_bridge(draft: Draft, network_id: str) -> str:
+    """The bridge of a public network; an uplink has one for all that it leads to."""
+    return draft.names.of("x", "uplink" if draft.reach.uplink else network_id)
+
+
+def router_addresses(draft: Draft, routers: Sequence[Router]) -> dict[str, str]:
+    """What each router is called on the uplink: a place in the host's range that its id gives, or the next free one."""
+    room = draft.reach.routers
+    if room is None:
+        return {}
+    size, taken, found = room.num_addresses - 2, set[int](), {}
+    for router in sorted(routers, key=lambda router: router.id):
+        if not router.external_network_id:
+            continue
+        if len(taken) == size:
+            draft.problem("router", router.id, BadInput(f"the range {room} of this host's routers is used up"))
+            continue
+        place = place_of(router.id, size)
+        while place in taken:
+            place = (place + 1) % size
+        taken.add(place)
+        found[router.id] = str(room.network_address + 1 + place)
+    return found
+
+
+def _outside(
+    draft: Draft, router: Router, externals: Mapping[str, External], bridges: Set[str], uplink_address: str
+) -> Link | None:
     """The leg on the external bridge, with the router's own address there, if it has one."""
     if not router.external_network_id:
         return None
     external = externals.get(router.external_network_id)
-    bridge = draft.names.of("x", router.external_network_id)
+    bridge = external_bridge(draft, router.external_network_id)
     if external is None or bridge not in bridges:
         raise BadInput("a router's public network is not provided by this host")
     net = values.network4(external.cidr)
     own = values.address4(router.external_address) if router.external_address else None
     if own is not None and own not in net:
         raise BadInput("a router's public address is outside of its public network")
+    addresses = (f"{own}/{net.prefixlen}",) if own is not None else ()
+    mac = values.mac(router.external_mac)
+    if draft.reach.routers:
+        addresses = (f"{uplink_address}/32",) if uplink_address else ()
+        mac = mac_of(f"{draft.host_id}/{router.id}")
     return Link(
         draft.names.of("e", router.id),
         "veth",
-        values.mac(router.external_mac),
+        mac,
         EXTERNAL_MTU,
-        (f"{own}/{net.prefixlen}",) if own is not None else (),
+        addresses,
         draft.names.of("f", router.id),
         "",
         bridge,
