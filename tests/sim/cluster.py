@@ -39,7 +39,9 @@ class SeedFailed(AssertionError):
 class Cluster:
     """Everything of one seed."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, kinds: tuple[str, ...] = ()) -> None:
+        """`kinds` names the faults that happen; none: the dice do."""
+        self.kinds = kinds
         self.loop, dice = loop, loop.dice
         self.counts: Counter[str] = Counter()
         self.ground = ground()
@@ -105,7 +107,7 @@ class Cluster:
     def chaos(self) -> None:
         """Faults at random instants, of some kinds per seed: which, and how many, is the seed's own."""
         loop, dice = self.loop, self.loop.dice
-        kinds = [
+        kinds = list(self.kinds) or [
             *dice.sample(sorted(FAULTS), dice.randint(1, 5)),
             dice.choice(("host_lost", "link_cut", "host_frozen")),
         ]
@@ -185,7 +187,10 @@ class Cluster:
 
 
 def run_seed(
-    seed: int, tell: Callable[[str], None] | None = None, mutant: Mutant | None = None
+    seed: int,
+    tell: Callable[[str], None] | None = None,
+    mutant: Mutant | None = None,
+    kinds: tuple[str, ...] = (),
 ) -> tuple[Counter[str], str]:
     """Run one seed; returns what happened in it and a digest of its story. Raises SeedFailed."""
     loop = Loop(seed, tell)
@@ -193,7 +198,7 @@ def run_seed(
     collected = gc.isenabled()
     gc.disable()
     with stood_in(loop, tell), without(mutant):
-        cluster = Cluster(loop)
+        cluster = Cluster(loop, kinds)
         try:
             cluster.live()
         except Violation as err:

@@ -28,11 +28,12 @@ Put = Callable[[Any, str, Any], None]
 
 @dataclass(frozen=True)
 class Mutant:
-    """`remove` takes a mechanism away; `seed` is one that is known to see it."""
+    """`remove` takes a mechanism away; `seed` is one that is known to see it, with these kinds of faults if named."""
 
     name: str
     remove: Callable[[Put], None]
     seed: int
+    faults: tuple[str, ...] = ()
 
 
 def keeper(put: Put) -> None:
@@ -150,14 +151,14 @@ MUTANTS = (
     Mutant("incarnation", incarnation, 6),
     Mutant("departed", departed, 3),
     Mutant("claim_with_owner", claim_with_owner, 1),
-    Mutant("fencing_number", fencing_number, 1),
+    Mutant("fencing_number", fencing_number, 1, ("store_slow", "replica_frozen")),
     Mutant("gone_before_given_back", gone_before_given_back, 1),
     Mutant("right_to_run", right_to_run, 3),
     Mutant("shared_disk_kept", shared_disk_kept, 4),
     Mutant("boot_that_registered", boot_that_registered, 1),
     Mutant("apart", apart, 1),
     Mutant("disk_adopted", disk_adopted, 4),
-    Mutant("word_and_lease", word_and_lease, 1),
+    Mutant("word_and_lease", word_and_lease, 1, ("link_cut", "agent_frozen", "word_given_wrongly")),
     Mutant("owner_of_reports", owner_of_reports, 1),
 )
 
