@@ -351,7 +351,8 @@ def test_killed_before_any_statement_an_evacuation_is_carried_on_by_another_repl
         source, target = world.hosts
         server = boot_on(world, source.name, f"n{statements}")
         source.die()
-        pass_time(world, LAPSED_S)
+        world.clock.advance_s(LAPSED_S)
+        target.step()
         world.admin.request("POST", f"/operator/v1/hosts/{source.name}/evacuate", {})
         killed = run_doomed(world, statements)
         world.clock.advance_s(OPERATION_LEASE_S + 1)
