@@ -43,7 +43,8 @@ def test_the_document_is_what_the_parser_says() -> None:
 
 def test_help_names_every_command_without_importing_any() -> None:
     out = holdfast("--help").out
-    assert all(f"\n    {command.name} " in out for command in COMMANDS)
+    listed = {line.split()[0] for line in out.splitlines() if line.startswith("    ") and line[4:5].strip()}
+    assert {command.name for command in COMMANDS} <= listed
 
 
 @pytest.mark.parametrize("words", [["lst"], ["lst", "--json"], ["list", "--nonsense"], ["show"], ["rm"], ["up", "x"]])

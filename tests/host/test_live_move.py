@@ -248,6 +248,7 @@ def test_a_target_that_dies_leaves_the_guest_where_it_is(world: World) -> None:
     assert world.source.seen() == (Run.RUNNING, Reason.NONE)
 
 
+@deep
 def test_a_guest_that_was_sent_is_taken_back_and_sent_again(world: World) -> None:
     world.count()
     source, target, instance_id = world.source, world.target, world.spec.instance_id
@@ -280,6 +281,7 @@ def test_without_the_key_nobody_sends_a_guest(world: World) -> None:
     world.goes_on_counting(world.source, world.source.counts()[-1])
 
 
+@deep
 def test_a_guest_is_not_woken_in_two_places_even_if_told_so(world: World) -> None:
     """The last line: QEMU's lock on a disk that both open."""
     world.count()
@@ -294,7 +296,12 @@ def test_a_guest_is_not_woken_in_two_places_even_if_told_so(world: World) -> Non
 
 
 @pytest.mark.parametrize(
-    "end", [pytest.param("cancelled", marks=deep), pytest.param("target killed", marks=deep), "target frozen"]
+    "end",
+    [
+        pytest.param("cancelled", marks=deep),
+        pytest.param("target killed", marks=deep),
+        pytest.param("target frozen", marks=deep),
+    ],
 )
 def test_a_move_that_ends_in_its_middle_leaves_the_guest_where_it_is(world: World, end: str) -> None:
     world.count()
