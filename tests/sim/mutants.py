@@ -151,7 +151,7 @@ MUTANTS = (
     Mutant("incarnation", incarnation, 6),
     Mutant("departed", departed, 3),
     Mutant("claim_with_owner", claim_with_owner, 1),
-    Mutant("fencing_number", fencing_number, 1, ("store_slow", "replica_frozen")),
+    Mutant("fencing_number", fencing_number, 24, ("store_slow", "replica_frozen")),
     Mutant("gone_before_given_back", gone_before_given_back, 1),
     Mutant("right_to_run", right_to_run, 3),
     Mutant("shared_disk_kept", shared_disk_kept, 4),
