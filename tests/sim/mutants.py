@@ -156,7 +156,7 @@ MUTANTS = (
     Mutant("right_to_run", right_to_run, 3),
     Mutant("shared_disk_kept", shared_disk_kept, 4),
     Mutant("boot_that_registered", boot_that_registered, 1),
-    Mutant("apart", apart, 1),
+    Mutant("apart", apart, 9),
     Mutant("disk_adopted", disk_adopted, 4),
     Mutant("word_and_lease", word_and_lease, 1, ("link_cut", "agent_frozen", "word_given_wrongly")),
     Mutant("owner_of_reports", owner_of_reports, 1),
