@@ -102,8 +102,9 @@ class Kernel:
         stale += [link.name for link in space.links if link.name in found and not _leads_where_it_should(link, found)]
         delete_links(space.name, stale)
         for link in space.links:  # the far end of one that went with a namespace, which something keeps alive
-            if link.kind == "veth" and link.name not in found and _is_there(link):
-                delete_links(link.peer_space, [link.peer])
+            with _later(failures):
+                if link.kind == "veth" and link.name not in found and _is_there(link):
+                    delete_links(link.peer_space, [link.peer])
         found = {name: link for name, link in found.items() if name not in stale}
         lines = [f"netns add {space.name}"] if created else []
         lines.extend(_creation(space.name, link) for link in space.links if link.name not in found)
