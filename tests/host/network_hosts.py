@@ -18,8 +18,12 @@ from holdfast.host.network.plan.fabric import Ranges, Seat, ranges_of, reach_of
 from holdfast.host.network.plan.names import Names
 from tests.host.network_world import Guest, changed, ident, sh
 
-PUBLIC, GATEWAY = "203.0.113.0/24", "203.0.113.1"
-RANGES = ranges_of("198.51.0.0/16")
+# every test process has ranges of its own: the machine's namespace is one for all
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PUBLIC_BASE = f"198.51.{100 + _WORKER}"
+PUBLIC, GATEWAY = f"{PUBLIC_BASE}.0/24", f"{PUBLIC_BASE}.1"
+PUBLIC_NETWORK = d.External(ident("external"), PUBLIC, GATEWAY, masquerade=True)
+RANGES = ranges_of(f"10.{212 + _WORKER}.0.0/16")
 T = TypeVar("T")
 _counter = itertools.count()
 
@@ -66,6 +70,7 @@ class Member:
 
     def unplug(self, guest: Guest) -> None:
         """The guest is gone from this host, as its machine would be."""
+        sh("ip", "-n", guest.name, "link", "del", "eth0")  # its tap goes at once; with the namespace, some time later
         sh("ip", "netns", "delete", guest.name)
         self.guests.remove(guest.name)
 

@@ -15,7 +15,16 @@ from holdfast.domain import desired as d
 from holdfast.host.network.plan.host import plan
 from holdfast.host.network.plan.layout import Reach
 from tests.host.network_frames import connect, listen
-from tests.host.network_hosts import GATEWAY, RANGES, Machine, Member, machine_fixture, told  # noqa: F401
+from tests.host.network_hosts import (  # noqa: F401
+    GATEWAY,
+    PUBLIC_BASE,
+    PUBLIC_NETWORK,
+    RANGES,
+    Machine,
+    Member,
+    machine_fixture,
+    told,
+)
 from tests.host.network_world import (
     EXTERNAL,
     OPEN,
@@ -32,7 +41,7 @@ from tests.host.network_world import (
 
 A, B = port("a", 1, "10.0.0.11"), port("b", 2, "10.0.0.12")
 ONE = network("one", A, B)
-FA, FB = floating("203.0.113.101", "10.0.0.11", "one"), floating("203.0.113.102", "10.0.0.12", "one")
+FA, FB = (floating(f"{PUBLIC_BASE}.{n + 90}", f"10.0.0.{n}", "one") for n in (11, 12))
 FLOATS = {"a": FA, "b": FB}
 
 
@@ -40,8 +49,9 @@ def routed(member: Member, places: dict[str, Member], *names: str) -> d.DesiredH
     """What a host is told: the router with the floating addresses, of those named, whose ports are there."""
     here = [FLOATS[name] for name in names if places.get(name) is member]
     ports = [each for each in (A, B) if each.hostname in places]
-    facts = {"security_groups": (group("open", *OPEN),), "externals": (EXTERNAL,)}
-    return told(member, network("one", *ports), places=places, routers=(router("one", 0xF0, *here),), **facts)
+    facts = {"security_groups": (group("open", *OPEN),), "externals": (PUBLIC_NETWORK,)}
+    way = router("one", 0xF0, *here, external_address=f"{PUBLIC_BASE}.10")
+    return told(member, network("one", *ports), places=places, routers=(way,), **facts)
 
 
 def applied(machine: Machine, places: dict[str, Member], *names: str) -> set[str]:
@@ -89,7 +99,7 @@ def test_a_router_has_another_mac_and_address_outside_on_each_host(machine: Mach
     a, b = first.guest(A), second.guest(B)
     (mac_a, here), (mac_b, there) = leg(first), leg(second)
     assert mac_a != mac_b and not set(here) & set(there)
-    assert "203.0.113.10" not in here + there, "the address that the router has in the API is on no host"
+    assert f"{PUBLIC_BASE}.10" not in here + there, "the address that the router has in the API is on no host"
     with socket.create_server((GATEWAY, 0)) as server:
         server.settimeout(3)
         for guest, seen in ((a, FA.address), (b, there[0])):
