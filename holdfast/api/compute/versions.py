@@ -5,35 +5,17 @@ A microversion is resolved once, here, into one number (the minor); views and ro
 
 from __future__ import annotations
 
-import re
-
 from holdfast.api.http.call import Call, Reply
-from holdfast.api.http.faults import NotAcceptable
+from holdfast.api.http.microversion import Microversions
 from holdfast.api.http.routes import PUBLIC, Route
-from holdfast.base.errors import BadInput
 
 OLDEST, NEWEST = 1, 96
-_HEADER = re.compile(r"(?:^|,)\s*compute\s+([^,\s]+)\s*(?:,|$)")
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSIONS = Microversions("compute", 2, OLDEST, NEWEST, "x-openstack-nova-api-version")
 
 
 def version_of(call: Call) -> int:
     """The minor version that a request asks for: none is 2.1, `latest` the newest."""
-    asked = _HEADER.search(call.headers.get("openstack-api-version", ""))
-    text = asked[1] if asked else call.headers.get("x-openstack-nova-api-version", "")
-    if not text:
-        return OLDEST
-    if text == "latest":
-        return NEWEST
-    parts = _VERSION.fullmatch(text)
-    if parts is None:
-        raise BadInput(f"API Version String {text} is of invalid format. Must be of format MajorNum.MinorNum.")
-    minor = int(parts[2])
-    if parts[1] != "2" or not OLDEST <= minor <= NEWEST:
-        raise NotAcceptable(
-            f"Version {text} is not supported by the API. Minimum is 2.{OLDEST} and maximum is 2.{NEWEST}."
-        )
-    return minor
+    return _VERSIONS.asked(call)
 
 
 def version_headers(minor: int) -> dict[str, str]:

@@ -3,31 +3,19 @@ requests, which this cloud has not, so they are not advertised."""
 
 from __future__ import annotations
 
-import re
-
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.http.faults import NotAcceptable, plain_fault
+from holdfast.api.http.microversion import Microversions
 from holdfast.api.http.routes import PUBLIC, Route
-from holdfast.base.errors import BadInput, HoldfastError
+from holdfast.base.errors import HoldfastError
 
 NEWEST = 24
-_HEADER = re.compile(r"(?:^|,)\s*placement\s+([^,\s]+)\s*(?:,|$)")
-_VERSION = re.compile(r"(\d{1,3})\.(\d{1,5})")
+_VERSIONS = Microversions("placement", 1, 0, NEWEST)
 
 
 def version_of(call: Call) -> int:
     """The minor version that a request asks for: none is 1.0, `latest` the newest."""
-    asked = _HEADER.search(call.headers.get("openstack-api-version", ""))
-    if asked is None:
-        return 0
-    if asked[1] == "latest":
-        return NEWEST
-    parts = _VERSION.fullmatch(asked[1])
-    if parts is None:
-        raise BadInput(f"invalid version string: {asked[1][:40]}")
-    if parts[1] != "1" or int(parts[2]) > NEWEST:
-        raise NotAcceptable(f"Unacceptable version header: {asked[1]}")
-    return int(parts[2])
+    return _VERSIONS.asked(call)
 
 
 def version_headers(minor: int) -> dict[str, str]:

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from holdfast.api.http.call import Call, Reply
-from holdfast.api.http.faults import NotAcceptable
+from holdfast.api.http.microversion import Microversions
 from holdfast.api.http.routes import PUBLIC, Route
-from holdfast.base.errors import BadInput
 
 NEWEST = 59
-_HEADER = re.compile(r"(?:^|,)\s*volume\s+([^,\s]+)\s*(?:,|$)")
-_VERSION = re.compile(r"(\d{1,3})\.(\d{1,5})")
+_VERSIONS = Microversions("volume", 3, 0, NEWEST)
 
 
 def version_of(call: Call) -> int:
     """The minor version that a request asks for: none is 3.0, `latest` the newest."""
-    asked = _HEADER.search(call.headers.get("openstack-api-version", ""))
-    if asked is None:
-        return 0
-    if asked[1] == "latest":
-        return NEWEST
-    parts = _VERSION.fullmatch(asked[1])
-    if parts is None:
-        raise BadInput(f"API Version String {asked[1][:40]} is of invalid format. Must be of format MajorNum.MinorNum.")
-    minor = int(parts[2])
-    if parts[1] != "3" or minor > NEWEST:
-        raise NotAcceptable(
-            f"Version {asked[1]} is not supported by the API. Minimum is 3.0 and maximum is 3.{NEWEST}."
-        )
-    return minor
+    return _VERSIONS.asked(call)
 
 
 def version_headers(minor: int) -> dict[str, str]:
