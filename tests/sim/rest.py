@@ -36,6 +36,7 @@ class Rest:
         found = [f"{kind} of {of} is open at {step}: {why}" for kind, of, step, why in rows(_OPEN)]
         found += [f"{host} has not confirmed that it runs nothing of {of}" for of, host in rows(_DEPARTED)]
         found += [f"{host} is {phase}" for host, phase in rows(_PHASES)]
+        found += [f"{self.c.users.asking} users still ask"] * bool(self.c.users.asking)
         if found:
             return found
         wanted, refused = {}, rows(_REFUSED)

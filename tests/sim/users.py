@@ -36,6 +36,7 @@ class Users:
         self.volumes: list[str] = []
         self.group_id = ""
         self.asked = self.accepted = self.repeated = 0
+        self.asking = 0  # wishes that have no answer yet, and may be repeated
 
     def live(self, until_s: float, pause_s: float) -> None:
         """Ask again and again."""
@@ -44,7 +45,11 @@ class Users:
         def one() -> None:
             self.group_id = self.group_id or self._group()
             while loop().seconds < until_s:
-                self.act(dice.choice(ACTS))
+                self.asking += 1
+                try:
+                    self.act(dice.choice(ACTS))
+                finally:
+                    self.asking -= 1
                 loop().sleep(dice.random() * 2 * pause_s)
 
         for number in range(2):
