@@ -21,6 +21,7 @@ from holdfast.daemon.agent import resolvers
 from holdfast.daemon.first_rows import session_of
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import hosts_here, network_of, seat_of, space_of
+from holdfast.daemon.storage import storage_of
 from holdfast.domain.desired import HostUpdate, Power
 from holdfast.host.agent.desk import Desk
 from holdfast.host.agent.link import Link
@@ -58,6 +59,7 @@ def _lasting(look: Callable[[], list[Found]]) -> list[Found]:
 
 def _look(places: Places, settings: config.Settings, session: Session) -> list[Found]:
     found = [(f["code"], f["object"], f["words"]) for f in session.get("/debug/v1/audit")["findings"]]
+    found += list(_doubled(places))
     for name, host_id in hosts_here(places).items():
         if settings.hypervisor != "simulated":
             found += list(machine_audit(places, settings, name, host_id))
@@ -75,7 +77,7 @@ def machine_audit(places: Places, settings: config.Settings, name: str, host_id:
     if update is None:
         return
     yield from _processes(home, update)
-    yield from _files(home, update)
+    yield from files_audit(home, update)
     seat = seat_of(places, name)
     if seat is not None and not space_of(seat):
         yield "namespace-missing", seat.space, f"host {name} should be in it"
@@ -88,12 +90,19 @@ def _link(settings: config.Settings, home: Path, host_id: str) -> Link:
     return Link(settings.endpoint, host_id, home / "token", lambda: read_incarnation(home / INCARNATION_FILE))
 
 
-def _processes(home: Path, update: HostUpdate) -> Iterator[Found]:
-    running = Counter(process.instance_id for process in processes_of(home.resolve()))
-    wanted = {machine.instance_id: machine for machine in update.machines if machine.present}
-    for instance_id, count in running.items():
+def _doubled(places: Places) -> Iterator[Found]:
+    """What runs twice, whichever hosts of this machine it runs on."""
+    homes = [places.host(name).resolve() for name in hosts_here(places)]
+    running = Counter(process.instance_id for home in homes for process in processes_of(home))
+    for instance_id, count in sorted(running.items()):
         if count > 1:
             yield "process-doubled", instance_id, f"{count} QEMU processes run it"
+
+
+def _processes(home: Path, update: HostUpdate) -> Iterator[Found]:
+    running = {process.instance_id for process in processes_of(home.resolve())}
+    wanted = {machine.instance_id: machine for machine in update.machines if machine.present}
+    for instance_id in sorted(running):
         if instance_id not in wanted:
             yield "process-unknown", instance_id, "a QEMU process runs it and nobody asked for it"
     for instance_id, machine in wanted.items():
@@ -101,15 +110,20 @@ def _processes(home: Path, update: HostUpdate) -> Iterator[Found]:
             yield "process-missing", instance_id, "it should run and no QEMU process does"
 
 
-def _files(home: Path, update: HostUpdate) -> Iterator[Found]:
-    wanted = {machine.instance_id for machine in update.machines}
-    for directory in ("disks", "machines", "reached"):
-        for path in sorted((home / directory).glob("*")):
+def files_audit(home: Path, update: HostUpdate) -> Iterator[Found]:
+    """What lies on the disk of a host and should not, and the other way round.
+
+    In a directory that hosts share, most of what is there is other hosts'; what is missing there is missing anywhere.
+    """
+    storage, wanted = storage_of(home), {machine.instance_id for machine in update.machines}
+    own = storage.kept is not None
+    for directory in (home / "machines", home / "reached", *([storage.disks] if own else [])):
+        for path in sorted(directory.glob("*")):
             if is_id(path.name) and path.name not in wanted:
                 yield "file-unknown", str(path), "it belongs to no instance of this host"
     volumes = {volume.id: volume for volume in update.volumes}
-    there = {path.stem: path for path in (home / "volumes").glob("*.raw")}
-    for volume_id in sorted(there.keys() - volumes.keys()):
+    there = {path.stem: path for path in storage.volumes.glob("*.raw")}
+    for volume_id in sorted(there.keys() - volumes.keys()) if own else ():
         yield "file-unknown", str(there[volume_id]), "it belongs to no volume of this host"
     for volume_id, volume in sorted(volumes.items()):
         if volume.made and volume.present and volume_id not in there:
