@@ -16,6 +16,7 @@ from sqlalchemy import text
 from holdfast.base.errors import Conflict, Unavailable
 from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S, OPERATION_LEASE_S
 from holdfast.control.operations.host.fencing import word_given
+from holdfast.control.operations.host.lease import host_admitted, host_register
 from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.store.host import host_fetch
 from holdfast.control.store.host_lease import departed_from, lease_fetch
@@ -136,8 +137,6 @@ def test_a_host_that_returns_ends_what_left_it_and_gets_nothing_before_it_said_s
 
 def source_report(world: World) -> None:
     """What an agent says that was asleep while its host was fenced."""
-    from holdfast.control.operations.host.lease import host_admitted
-
     host = world.hosts[0]
     world.store.read(lambda tx: host_admitted(tx, host.host_id, host.incarnation))
 
@@ -371,8 +370,6 @@ def test_killed_before_any_statement_an_evacuation_is_carried_on_by_another_repl
 
 
 def test_a_copied_identity_is_refused_and_changes_nothing(world: World) -> None:
-    from holdfast.control.operations.host.lease import host_register
-
     server = boot_on(world, "h1")
     host = world.hosts[0]
     before = world.store.read(lambda tx: lease_fetch(tx, host.host_id))
@@ -383,3 +380,14 @@ def test_a_copied_identity_is_refused_and_changes_nothing(world: World) -> None:
     assert world.store.read(lambda tx: lease_fetch(tx, host.host_id)) == before
     world.settle()
     assert world.running()[server] == ["h1"]
+
+
+def test_a_host_that_was_moved_comes_back_once_somebody_says_that_what_it_was_is_off(world: World) -> None:
+    host = world.hosts[0]
+    host.die()
+    pass_time(world, LAPSED_S)
+    with pytest.raises(Conflict, match="host fence h1 --confirmed"):
+        world.store.write(lambda tx: host_register(tx, host.host_id, "boot-2", "moved"))
+    assert world.admin.request("POST", "/operator/v1/hosts/h1/fence", {"confirmed": True}).json["fenced"]
+    lease = world.store.write(lambda tx: host_register(tx, host.host_id, "boot-2", "moved"))
+    assert (lease.phase, lease.machine) == (HostPhase.MEMBER, "moved")

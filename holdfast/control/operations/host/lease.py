@@ -34,13 +34,16 @@ REGISTER_FIRST = "register_first"
 
 
 def host_register(tx: Tx, host_id: str, boot_id: str, machine: str) -> HostLease:
-    """Begin a new incarnation; Conflict while another machine, or another boot, may still run this host's guests."""
+    """Begin a new incarnation; Conflict while another machine, or another boot, may still run this host's guests.
+
+    A host that is fenced may come back as another machine: its directory was moved, or restored.
+    """
     before = lease_fetch(tx, host_id)
     name = host_names(tx).get(host_id, host_id)
-    if before.machine not in ("", machine):
+    if before.machine not in ("", machine) and before.phase is not HostPhase.FENCED:
         raise Conflict(
-            f"host {name} is another machine or another directory; a copied identity runs nothing. If it moved for "
-            f"good: holdfast host forget {name}, and join again",
+            f"host {name} is another machine or another directory, and a copy of it runs nothing. If it moved here, "
+            f"and what it was is off for good: holdfast host fence {name} --confirmed",
             code="identity",
         )
     if before.boot_id not in ("", boot_id) and before.enforced and not before.lapsed(tx.now_us):
