@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from holdfast.base.errors import BadInput, Unavailable
+from holdfast.base.errors import BadInput, Conflict, Unavailable
 from holdfast.base.limits import FENCE_WAIT_S, WATCH_S
 from holdfast.cli.output import Output, age
 from holdfast.cli.session import cloud_of
@@ -45,7 +45,7 @@ def host_run(options: Namespace, output: Output) -> int:
     if options.action == "fence-config":
         return _fence_config(cloud, output, path, options.file)
     if options.action == "forget":
-        cloud.delete("holdfast", path)
+        _forget(cloud, path, options)
     else:
         cloud.post("holdfast", f"{path}/{options.action}", {"reason": options.reason})
     done = {"enable": "enabled", "disable": "disabled", "forget": "forgot"}[options.action]
@@ -101,6 +101,14 @@ def evacuations_run(options: Namespace, output: Output) -> int:
     else:
         output.line("no evacuations; next: holdfast host list")
     return 0
+
+
+def _forget(cloud: Cloud, path: str, options: Namespace) -> None:
+    """Not a host of this machine: the next `up` would make it again."""
+    name = cloud.get("holdfast", path)["host"]["name"]
+    if (Path(options.state) / "hosts" / name).exists():
+        raise Conflict(f"{name} is a host of this machine: `up` would make it again. It goes with: holdfast destroy")
+    cloud.delete("holdfast", path)
 
 
 def _plug(options: Namespace, output: Output) -> int:

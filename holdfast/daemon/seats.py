@@ -52,8 +52,7 @@ def names_wanted(places: Places, count: int | None) -> list[str]:
         count = max(1, len(here))
     if count < max(1, len(here)):
         raise BadInput(
-            f"this machine has {len(here)} hosts ({', '.join(here)}) and `up` removes none, so --hosts {count} is too "
-            "few; to remove one: holdfast host forget NAME",
+            f"this machine has {len(here)} hosts ({', '.join(here)}); `up` removes none, so --hosts {count} is too few",
             code="hosts_fewer",
         )
     if not here and count == 1:
