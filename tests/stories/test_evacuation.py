@@ -1,0 +1,59 @@
+"""The plug of a host is pulled: its guest runs elsewhere, once, with data and address; and the host comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stories.bareguest import until
+from tests.stories.livecloud import LiveCloud
+from tests.stories.test_several_hosts import admin_in_demo, bare_cloud, host_of
+from tests.stories.test_up import audited, launch
+
+FLAGS = ("--prefix", "hfse", "--private-cidr", "10.73.0.0/24", "--public-cidr", "172.24.73.0/24")
+FLAGS = (*FLAGS, "--underlay-cidr", "10.73.64.0/20")
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LiveCloud]:
+    yield from bare_cloud(tmp_path, FLAGS)
+
+
+@pytest.mark.qemu
+def test_a_guest_outlives_its_host(cloud: LiveCloud) -> None:
+    cloud.up("--hosts", "2")
+    server_id = launch(cloud, "web")
+    cloud.run("ssh", "web", "--", "echo kept > note; sync")
+    session = admin_in_demo(cloud)
+    source = host_of(session, server_id)
+    until(lambda: cloud.run("host", "list").count(" lease ") == 2, 60)  # the keepers know that they must enforce it
+    killed = cloud.run("host", "kill", source)
+    assert "with 1 guests" in killed
+
+    until(lambda: host_of(session, server_id) != source, 90)
+    until(lambda: answers_with_its_data(cloud), 60)
+    assert len(processes_of_guest(server_id)) == 1
+    cloud.run("host", "start", source)
+    until(lambda: f"{source}  up     member" in cloud.run("host", "list"), 60)
+    assert len(processes_of_guest(server_id)) == 1
+    audited(cloud)
+
+
+def answers_with_its_data(cloud: LiveCloud) -> bool:
+    ssh = cloud.start("ssh", "web", "--", "cat note")
+    return b"kept" in ssh.communicate(timeout=60)[0]
+
+
+def processes_of_guest(server_id: str) -> list[str]:
+    """The QEMU processes that run a guest, whoever's they are, as the kernel has them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"-uuid" in words and server_id.encode() in words and words[0].endswith(b"qemu-system-x86_64"):
+            found.append(path.parent.name)
+    return found
