@@ -24,7 +24,6 @@ from holdfast.control.operations.network.port_instance import (
     instance_ports_observed,
     instance_ports_release,
     port_bind,
-    ports_of_instances,
 )
 from holdfast.control.operations.network.router import (
     router_create,
@@ -41,7 +40,7 @@ from holdfast.control.operations.network.security_group import (
 )
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.host import host_insert
-from holdfast.control.store.network.port import port_fetch
+from holdfast.control.store.network.port import port_fetch, ports_of_instance_ids
 from holdfast.control.store.revision import revision_now
 from holdfast.domain.desired import NetworkState
 from holdfast.domain.floating_ip import FloatingWanted
@@ -307,9 +306,8 @@ def test_queries_do_not_grow_with_what_there_is(store: Database, store_url: str,
         state = counting.read(lambda tx: network_state(tx, "h1"))
         first = len(statements)
         assert state.networks
-        ports = counting.read(lambda tx: ports_of_instances(tx, instances))
         statements.clear()
-        counting.read(lambda tx: machine_interfaces(tx, list(ports)))
+        counting.read(lambda tx: machine_interfaces(tx, instances))
         return first, len(statements)
 
     instances: list[str] = []
@@ -399,10 +397,10 @@ def test_ports_follow_their_instance_and_are_up_when_it_runs(store: Database) ->
     port = store.write(lambda tx: make_port(tx, site.network, instance_id="i", auto_for_instance=True))
     store.write(lambda tx: instance_ports_move(tx, "i", "h1"))
     store.write(lambda tx: instance_ports_observed(tx, "i", True))
-    now = store.read(lambda tx: ports_of_instances(tx, ["i"]))["i"][0]
+    now = store.read(lambda tx: ports_of_instance_ids(tx, ["i"]))[0]
     assert (now.host_id, now.up) == ("h1", True)
     store.write(lambda tx: instance_ports_move(tx, "i", "h2"))
-    now = store.read(lambda tx: ports_of_instances(tx, ["i"]))["i"][0]
+    now = store.read(lambda tx: ports_of_instance_ids(tx, ["i"]))[0]
     assert (now.host_id, now.up) == ("h2", False)
     store.write(lambda tx: instance_ports_release(tx, "i"))
     assert store.read(lambda tx: port_fetch(tx, port.id)) is None
@@ -413,7 +411,7 @@ def test_a_device_id_that_a_tenant_wrote_never_plugs_a_port(store: Database) -> 
     site = store.write(make_site)
     store.write(lambda tx: make_port(tx, site.network, device_id="victim", device_owner="compute:nova"))
     assert store.read(lambda tx: machine_interfaces(tx, ["victim"])) == {"victim": ()}
-    assert store.read(lambda tx: ports_of_instances(tx, ["victim"])) == {}
+    assert store.read(lambda tx: ports_of_instance_ids(tx, ["victim"])) == []
 
 
 def test_two_tenants_may_have_the_same_range_and_numbers_of_their_own(store: Database) -> None:

@@ -6,8 +6,6 @@ made for it; what its owner made stays the owner's, unplugged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from holdfast.base.errors import Conflict
 from holdfast.control.operations.network.port import (
     floating_ips_let_go,
@@ -28,14 +26,6 @@ from holdfast.control.store.network.port import (
 from holdfast.control.store.network.query import object_update
 from holdfast.domain.network import missing
 from holdfast.domain.port import COMPUTE, Port
-
-
-def ports_of_instances(tx: Tx, instance_ids: Sequence[str]) -> dict[str, list[Port]]:
-    """The ports plugged into each instance, in the order they were plugged."""
-    found: dict[str, list[Port]] = {}
-    for port in ports_of_instance_ids(tx, instance_ids):
-        found.setdefault(port.instance_id, []).append(port)
-    return found
 
 
 def port_bind(tx: Tx, port_id: str, instance_id: str, owner: str = COMPUTE, host_id: str = "") -> Port:
