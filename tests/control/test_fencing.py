@@ -156,10 +156,10 @@ def bmc(port: int, secret: str = CANARY) -> Ipmi:
 def test_ipmi_switches_a_real_simulated_machine_off(tmp_path: Path, udp_port: int) -> None:
     with ipmi_simulator(tmp_path, udp_port) as power:
         until = time.monotonic() + 30
-        while machine_power(bmc(udp_port), "node-1", SOON).power is Power.UNKNOWN and time.monotonic() < until:
+        while machine_power(bmc(udp_port), "node-1", AT_ONCE).power is Power.UNKNOWN and time.monotonic() < until:
             os.sched_yield()
         assert machine_power(bmc(udp_port), "node-1", SOON).power is Power.ON
-        wrong = machine_off(bmc(udp_port, "wrong"), "node-1", dataclasses.replace(SOON, tries=1))
+        wrong = machine_off(bmc(udp_port, "wrong"), "node-1", dataclasses.replace(SOON, tries=1, ask_s=4))
         assert wrong.power is Power.UNKNOWN
         assert power.exists()
         seen = machine_off(bmc(udp_port), "node-1", SOON)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ def test_a_guest_outlives_its_host(cloud: LiveCloud) -> None:
     cloud.run("ssh", "web", "--", "echo kept > note; sync")
     session = admin_in_demo(cloud)
     source = host_of(session, server_id)
-    until(lambda: cloud.run("host", "list").count(" lease ") == 2, 60)  # the keepers know that they must enforce it
+    until(lambda: all(host["lease_enforced"] for host in hosts(cloud).values()), 60)  # and the keepers know it
     killed = cloud.run("host", "kill", source)
     assert "with 1 guests" in killed
 
@@ -36,9 +38,13 @@ def test_a_guest_outlives_its_host(cloud: LiveCloud) -> None:
     until(lambda: answers_with_its_data(cloud), 60)
     assert len(processes_of_guest(server_id)) == 1
     cloud.run("host", "start", source)
-    until(lambda: f"{source}  up     member" in cloud.run("host", "list"), 60)
+    until(lambda: (hosts(cloud)[source]["state"], hosts(cloud)[source]["phase"]) == ("up", "member"), 60)
     assert len(processes_of_guest(server_id)) == 1
     audited(cloud)
+
+
+def hosts(cloud: LiveCloud) -> dict[str, Any]:
+    return {host["name"]: host for host in json.loads(cloud.run("host", "list", "--json"))["hosts"]}
 
 
 def answers_with_its_data(cloud: LiveCloud) -> bool:
