@@ -47,7 +47,7 @@ def test_what_is_set_is_shown_without_its_secret_and_used_with_it(
 ) -> None:
     with logs.into_file(tmp_path / "log", "test"):
         shown = hosts.write(lambda tx: fence_config_set(tx, keyring, "id-a", IPMI))
-    assert shown == {**IPMI, "secret": "***", "port": 623, "privilege": "OPERATOR"}
+    assert shown == {**IPMI, "secret": "***", "port": 623, "privilege": "OPERATOR", "cipher_suite": None}
     assert hosts.read(lambda tx: fence_config_show(tx, keyring, "id-a")) == shown
     config = hosts.read(lambda tx: fence_config_fetch(tx, keyring, "id-a"))
     assert isinstance(config, Ipmi)
@@ -104,6 +104,7 @@ def test_a_host_that_is_not_there_has_none(hosts: Database, keyring: Keyring) ->
         ({**IPMI, "secret": 7}, "a text is needed"),
         ({**IPMI, "port": 0}, "port"),
         ({**IPMI, "privilege": "ROOT"}, "privilege"),
+        ({**IPMI, "cipher_suite": 0}, "cipher_suite"),
         ({"kind": "ipmi", "address": "x", "username": "y"}, "secret"),
         ({**REDFISH, "address": "http://bmc"}, "https://HOST"),
         ({**REDFISH, "address": f"https://u:{CANARY}@bmc"}, "https://HOST"),

@@ -150,13 +150,13 @@ def udp_port() -> int:
 
 
 def bmc(port: int, secret: str = CANARY) -> Ipmi:
-    return Ipmi("127.0.0.1", "fence", Secret(secret), port)
+    return Ipmi("127.0.0.1", "fence", Secret(secret), port, cipher_suite=3)
 
 
 def test_ipmi_switches_a_real_simulated_machine_off(tmp_path: Path, udp_port: int) -> None:
     with ipmi_simulator(tmp_path, udp_port) as power:
         until = time.monotonic() + 30
-        while machine_power(bmc(udp_port), "node-1", AT_ONCE).power is Power.UNKNOWN and time.monotonic() < until:
+        while machine_power(bmc(udp_port), "node-1", SOON).power is Power.UNKNOWN and time.monotonic() < until:
             os.sched_yield()
         assert machine_power(bmc(udp_port), "node-1", SOON).power is Power.ON
         wrong = machine_off(bmc(udp_port, "wrong"), "node-1", dataclasses.replace(SOON, tries=1, ask_s=4))

@@ -31,6 +31,8 @@ class Ipmi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
     secret: Secret
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 623
     privilege: Literal["OPERATOR", "ADMINISTRATOR"] = "OPERATOR"
+    # 0 needs no password and is refused; None: ipmitool asks the controller, which some let wait for 10 s
+    cipher_suite: Annotated[int, msgspec.Meta(ge=1, le=17)] | None = None
 
     def __post_init__(self) -> None:
         user = "" if _USER.fullmatch(self.username) else "username: 1 to 16 printable characters"
@@ -39,8 +41,9 @@ class Ipmi(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
 
     def program(self, host: str, action: Action) -> Program:
         reach = ("-I", "lanplus", "-H", self.address, "-p", str(self.port), "-U", self.username, "-L", self.privilege)
+        suite = ("-C", str(self.cipher_suite)) if self.cipher_suite else ()
         verb = ("chassis", "power", action.value)
-        return Program(("ipmitool", *reach, "-E", *verb), environment(IPMI_PASSWORD=self.secret.reveal()))
+        return Program(("ipmitool", *reach, *suite, "-E", *verb), environment(IPMI_PASSWORD=self.secret.reveal()))
 
     def power(self, words: str) -> Power:
         found = _STATUS.findall(words)
