@@ -14,7 +14,7 @@ from pathlib import Path
 from holdfast.base import config
 from holdfast.base.errors import BadInput, Conflict, NoCapacity
 from holdfast.base.limits import DISK_FREE_LEAST_GIB, NETWORK_COMMAND_S
-from holdfast.base.run import run
+from holdfast.base.run import CommandFailed, run
 from holdfast.daemon.seats import prefixes
 from holdfast.domain.address import subnet_range_parse
 from holdfast.host.network.owner import require
@@ -61,6 +61,8 @@ def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if missing:
         raise BadInput(f"programs are missing. Run: apt-get install {' '.join(missing)}", code="tools_missing")
+    for prefix in prefixes(settings, seats):
+        prefix_check(prefix)
     _addresses_check(settings, seats)
     _uplink_check(settings, seats)
     if not Path("/dev/net/tun").exists():
@@ -75,6 +77,18 @@ def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
             code="disk_full",
         )
     return f"root, {len(TOOLS)} programs, {free_gib} GiB free"
+
+
+def prefix_check(prefix: str) -> None:
+    """Raise BadInput for a prefix that is a word of nftables' language (type, map, tcp): no table can be called so."""
+    try:
+        run(["nft", "-c", "-f", "-"], timeout_s=NETWORK_COMMAND_S, stdin=f"add table bridge {prefix}\n".encode())
+    except CommandFailed as err:
+        raise BadInput(
+            f"the prefix {prefix!r} cannot be used: nftables has a meaning of its own for it; "
+            "choose another with: holdfast up --prefix WORD",
+            code="bad_setting",
+        ) from err
 
 
 def _addresses_check(settings: config.Settings, seats: Sequence[Seat]) -> None:

@@ -81,7 +81,7 @@ def test_one_that_is_left_of_several_stays_where_it_is(places: Places) -> None:
 
 def test_fewer_than_there_are_is_refused_and_named(places: Places) -> None:
     make(places, 3)
-    with pytest.raises(BadInput, match=r"3 hosts \(h1, h2, h3\).*host forget"):
+    with pytest.raises(BadInput, match=r"3 hosts \(h1, h2, h3\).*removes none"):
         names_wanted(places, 2)
     with pytest.raises(BadInput):
         names_wanted(Places(places.state / "new"), 0)

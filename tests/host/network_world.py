@@ -234,9 +234,9 @@ class World:
     """One HostNetwork under a prefix of its own, and everything that a test made around it."""
 
     def __init__(self, folder: Path) -> None:
-        number = (os.getpid() * 31 + next(_counter)) % 36**3
-        digits = "0123456789abcdefghijklmnopqrstuvwxyz"
-        self.prefix = "t" + digits[number // 1296] + digits[number // 36 % 36] + digits[number % 36]
+        number = (os.getpid() * 31 + next(_counter)) % (36 * 36 * 10)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"  # a number at the end: no word of nftables has one there
+        self.prefix = "t" + digits[number // 360] + digits[number // 10 % 36] + digits[number % 10]
         self.names = Names(self.prefix)
         self.folder = folder
         self.guests: list[str] = []

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import pytest
 
-from holdfast.base.errors import Conflict, NotFound, Unavailable
+from holdfast.base.errors import BadInput, Conflict, NotFound, Unavailable
+from holdfast.daemon.checks import prefix_check
 from holdfast.domain.desired import DesiredHost
 from holdfast.host.hypervisor.driver import Card
 from holdfast.host.network import namespace
@@ -193,3 +194,14 @@ def test_one_bad_object_stops_no_other(world: World) -> None:
     assert sorted(problem.kind for problem in report.problems) == ["network", "port", "router"]
     first, _ = world.guest(A), world.guest(B)
     assert first.reaches("10.0.0.12")
+
+
+@pytest.mark.parametrize("prefix", ["type", "map", "tcp"])
+def test_a_prefix_that_nftables_has_a_meaning_for_is_refused(prefix: str) -> None:
+    with pytest.raises(BadInput, match="nftables"):
+        prefix_check(prefix)
+
+
+def test_other_prefixes_are_not() -> None:
+    for prefix in ("hf", "hf0", "t9z4"):
+        prefix_check(prefix)
