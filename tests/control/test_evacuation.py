@@ -227,6 +227,19 @@ def test_a_disk_that_is_on_its_host_alone_is_not_made_anew_unasked(cloud: Cloud,
     assert world.running()[server] == ["h2"]
 
 
+def test_it_goes_only_where_its_disk_is(cloud: Cloud, tmp_path: Path) -> None:
+    world = World(cloud, tmp_path, hosts=3, capabilities=SHARED)
+    world.hosts[2].capabilities = msgspec.structs.replace(world.hosts[2].capabilities, disk_store="another", vcpus=64)
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    foreseen = world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {"dry_run": True}).json["servers"]
+    assert [verdict["host"] for verdict in foreseen] == ["h2"]
+    world.hosts[0].die()
+    auto.look(LAPSED_S)
+    world.settle()
+    assert world.running()[server] == ["h2"]
+
+
 def test_the_higher_priority_gets_the_room_and_the_rest_wait_and_go_on_when_there_is_some(
     cloud: Cloud, tmp_path: Path
 ) -> None:

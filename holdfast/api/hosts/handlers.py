@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from typing import Any
 
 import msgspec
 
@@ -106,11 +107,16 @@ def report_take(call: Call) -> Reply:
 def register(call: Call) -> Reply:
     """POST register {"boot_id", "machine"}: begin a new incarnation of the host; answers its number."""
     body, host_id = call.json(), call.parameters["host_id"]
-    boot_id, machine = body.get("boot_id"), body.get("machine")
-    if not isinstance(boot_id, str) or not isinstance(machine, str) or not 0 < len(boot_id) < NAME_CHARS > len(machine):
-        raise BadInput("boot_id and machine must be text")
+    boot_id, machine = _word(body, "boot_id"), _word(body, "machine")
     lease = call.services.store.write(lambda tx: host_register(tx, host_id, boot_id, machine))
     return Reply(200, {"incarnation": lease.incarnation, "phase": lease.phase.value})
+
+
+def _word(body: dict[str, Any], name: str) -> str:
+    word = body.get(name)
+    if not isinstance(word, str) or not 0 < len(word) <= NAME_CHARS:
+        raise BadInput(f"{name} must be text of 1 to {NAME_CHARS} characters")
+    return word
 
 
 def lease_grant(call: Call) -> Reply:

@@ -11,7 +11,7 @@ from holdfast.api.operator.hosts import flag_of, host_named, words_of
 from holdfast.base.clock import iso_micros
 from holdfast.base.errors import BadInput
 from holdfast.base.limits import PAGE_ROWS
-from holdfast.control.operations.host.evacuation import host_evacuate, host_evacuation_foreseen
+from holdfast.control.operations.host.evacuation import Verdict, host_evacuate, host_evacuation_foreseen
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_names
 from holdfast.control.store.instance import instance_names
@@ -45,7 +45,7 @@ def host_leave(call: Call) -> Reply:
     return call.services.store.read(look) if dry_run else call.services.store.write(change)
 
 
-def _told(verdicts: list[Any]) -> dict[str, Any]:
+def _told(verdicts: list[Verdict]) -> dict[str, Any]:
     return {"servers": [msgspec.to_builtins(verdict) for verdict in verdicts]}
 
 

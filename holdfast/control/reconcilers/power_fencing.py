@@ -67,6 +67,8 @@ class PowerFencing:
         except HoldfastError as err:
             log.warn("fence_failed", host=name, reason=err.message)
             self._store.write(partial(host_fence_tried, host_id=host_id, words=err.message))
+        except Exception:  # the boundary of one switch: it is asked again
+            log.exception("fence_bug", host=name)
 
 
 def _is_due(host: Host, lease: HostLease, fence: HostFence, by_itself: bool, now_us: int) -> bool:

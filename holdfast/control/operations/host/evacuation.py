@@ -8,7 +8,12 @@ import msgspec
 
 from holdfast.base.config import Settings
 from holdfast.base.errors import HoldfastError, NoCapacity
-from holdfast.control.operations.server.evacuate import disk_check, priority_of, server_evacuate_begin
+from holdfast.control.operations.server.evacuate import (
+    disk_check,
+    hosts_without_disk,
+    priority_of,
+    server_evacuate_begin,
+)
 from holdfast.control.operations.server.placing import disk_gib_of, request_of, rooms
 from holdfast.control.scheduler.place import Room, place
 from holdfast.control.store.database import Tx
@@ -92,7 +97,8 @@ def _foreseen(
     if (otherwise := _otherwise(row)) is not None:
         return otherwise
     verdict = Verdict(row.id, row.name, priority_of(row), "moves")
-    request = request_of(tx, row, {host.id: "it is the one that is left"}, target)
+    avoid = {} if rebuild else hosts_without_disk(tx, row, host.id)
+    request = request_of(tx, row, {**avoid, host.id: "it is the one that is left"}, target)
     beside = groups.setdefault(row.group_id, dict(request.apart_from)) if row.group_id else {}
     try:
         if not rebuild:

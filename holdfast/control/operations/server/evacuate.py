@@ -86,6 +86,8 @@ def _take(work: Work, row: Instance) -> bool:
         work.data["no_room"] = f"host {', '.join(unsure)} to confirm that it runs nothing of it"
         return False
     avoid = {former.host_id: "what it had of it is not removed there yet" for former in departed_from(tx, row.id)}
+    if not work.data.get("rebuild"):
+        avoid |= hosts_without_disk(tx, row, work.data["source"])
     avoid |= work.data.get("avoid", {})
     avoid |= {holder: "it is fenced"} if holder else {}
     changes: dict[str, Any] = {"capture_image_id": ""}
@@ -209,6 +211,16 @@ def disk_check(tx: Tx, row: Instance, source: Host) -> None:
             f"host; to give it up: holdfast evacuate {source.name} --rebuild-from-image",
             code="local_disk",
         )
+
+
+def hosts_without_disk(tx: Tx, row: Instance, source_id: str) -> dict[str, str]:
+    """Why not, by host, where the disk that a server has is not before a host; none while there is no disk."""
+    source = host_fetch(tx, source_id)
+    if source is None or not row.disk_made or row.disk > row.disk_made:
+        return {}
+    store = source.disk_store
+    others = (host for host in hosts_list(tx) if not store or host.disk_store != store)
+    return {host.id: f"it does not share the disks of host {source.name}" for host in others if host.id != source_id}
 
 
 def priority_of(row: Instance) -> int:
