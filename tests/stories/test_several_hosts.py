@@ -111,7 +111,7 @@ def test_a_second_host_joins_and_guests_on_both_are_one_network(cloud: LiveCloud
         assert "1 packets received" in cloud.run("ssh", name, "--", f"ping -c1 -W5 {there}"), (name, there)
     audited(cloud)
     refusal = cloud.run("up", "--hosts", "1", status=2)
-    assert "has 2 hosts" in refusal and "host forget" in refusal
+    assert "has 2 hosts" in refusal and "removes none" in refusal
 
     session.close()
     cloud.run("destroy", "--yes")
