@@ -129,6 +129,7 @@ class HostStandIn:
         self.host_id = f"22222222-2222-4222-8222-{number:012d}"
         self.capabilities = msgspec.structs.replace(capabilities, address=f"198.51.100.{number}")
         self.away = False
+        self.deaf = False  # it reports, and does nothing of what it is told
         self.hypervisor = Simulated(home)
         digest = hashlib.sha256(b"token").hexdigest()
         store.write(lambda tx: host_insert(tx, self.host_id, self.name, "nova", digest))
@@ -190,7 +191,7 @@ class HostStandIn:
         for wanted in self.desk.volumes():
             self.keeping.said.say(self.keeping.reconcile(wanted))
         seen = dict(self.hypervisor.machines())
-        for instance_id in self.desk.instance_ids():
+        for instance_id in () if self.deaf else self.desk.instance_ids():
             machine = self.desk.machine(instance_id)
             assert machine is not None
             self.words[instance_id], _ = self.worker.reconcile(machine, seen.get(instance_id))

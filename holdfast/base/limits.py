@@ -122,6 +122,12 @@ MOVE_SWITCH_S: Final = 5  # a guest that is halted longer for the last of its di
 MOVE_STEP_S: Final = 0.1  # between two looks at a move that goes on; part of how long the guest is halted
 MOVE_LOOK_S: Final = 0.01  # between two looks while the guest is halted
 MOVE_CANCEL_S: Final = 10  # until a cancelled passage is over; 0.1 s is usual
+MOVE_TRIES: Final = 3  # of one move, each to another host where there is one
+MOVE_STALLED_S: Final = 60  # without a byte or a word from either end; the next try may go elsewhere
+MOVE_DEADLINE_S: Final = 7200  # of a whole move: 1 TiB of disk and memory takes half of it at 300 MB/s
+DRAIN_MOVES: Final = 4  # at a time from one host: each takes its line, and the turn of the next
+DRAIN_S: Final = 1800  # until each server of a host that is drained has a verdict, if nobody says otherwise
+DRAIN_MAX_S: Final = 7 * 24 * 3600  # that may be said
 MOVE_KEY_BYTES: Final = 32  # of a key for one move: as strong as the cipher
 
 # keeper

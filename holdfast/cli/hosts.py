@@ -10,13 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 from holdfast.base.errors import BadInput, Conflict, Unavailable
-from holdfast.base.limits import FENCE_WAIT_S, WATCH_S
+from holdfast.base.limits import DRAIN_S, FENCE_WAIT_S, WATCH_S
+from holdfast.cli.drains import drain_run
 from holdfast.cli.output import Output, age
 from holdfast.cli.session import cloud_of
 from holdfast.client.cloud import Cloud
 from holdfast.client.text import instant_s
 
-ACTIONS = ("list", "show", "enable", "disable", "fence", "fence-config", "forget", "kill", "start")
+ACTIONS = ("list", "show", "enable", "disable", "drain", "fence", "fence-config", "forget", "kill", "start")
 
 
 def host_arguments(parser: ArgumentParser) -> None:
@@ -25,6 +26,10 @@ def host_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", default="", help="name or id of a host")
     parser.add_argument("--reason", default="", help="why it is disabled; shown to whoever asks")
     parser.add_argument("--confirmed", action="store_true", help="fence: I have seen that this host is off")
+    parser.add_argument("--timeout", type=int, default=DRAIN_S, metavar="S", help="drain: the seconds it may take")
+    parser.add_argument("--live-only", action="store_true", help="drain: end no server that cannot be moved live")
+    parser.add_argument("--no-wait", action="store_true", help="drain: begin it, and do not watch it")
+    parser.add_argument("--cancel", action="store_true", help="drain: stop the one that goes on")
     parser.add_argument("--file", type=Path, metavar="FILE", help="fence-config: JSON that says how it is switched off")
 
 
@@ -44,6 +49,8 @@ def host_run(options: Namespace, output: Output) -> int:
         return _fence(cloud, output, path, options)
     if options.action == "fence-config":
         return _fence_config(cloud, output, path, options.file)
+    if options.action == "drain":
+        return drain_run(cloud, output, path, options)
     if options.action == "forget":
         _forget(cloud, path, options)
     else:

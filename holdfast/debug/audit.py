@@ -17,6 +17,7 @@ from holdfast.control.operations.image_file import image_path
 from holdfast.control.store.audit import AuditFacts, audit_facts
 from holdfast.control.store.database import Tx
 from holdfast.domain.desired import Power
+from holdfast.domain.host import PassageKind
 from holdfast.domain.instance import Instance, InstanceState
 from holdfast.domain.observed import Phase
 
@@ -32,7 +33,14 @@ class Finding(msgspec.Struct, frozen=True):
 def store_audit(tx: Tx, images: Path) -> list[Finding]:
     """Every finding that the store and the image directory show."""
     facts = audit_facts(tx)
-    found = [*_allocations(facts), *_instances(facts), *_ports(facts), *_hosts(facts), *_images(facts, images)]
+    found = [
+        *_allocations(facts),
+        *_passages(facts),
+        *_instances(facts),
+        *_ports(facts),
+        *_hosts(facts),
+        *_images(facts, images),
+    ]
     return sorted(found, key=lambda finding: (finding.code, finding.object))
 
 
@@ -48,6 +56,16 @@ def _allocations(facts: AuditFacts) -> Iterator[Finding]:
     for row in facts.instances:
         if row.host_id and row.id not in holders:
             yield Finding("allocation-missing", row.id, f"it is on {row.host_id} and holds no room there")
+
+
+def _passages(facts: AuditFacts) -> Iterator[Finding]:
+    """An instance is on its way because an act moves it, or because its owner may send it back."""
+    rows, busy = {row.id: row for row in facts.instances}, {act.resource_id for act in facts.open_acts}
+    for held in facts.passages:
+        row = rows.get(held.instance_id)
+        returns = held.kind is PassageKind.RETURN
+        if row is None or (row.old_flavor is None if returns else held.instance_id not in busy):
+            yield Finding("passage-orphaned", held.instance_id, f"room is held on {held.target_id} and nobody comes")
 
 
 def _instances(facts: AuditFacts) -> Iterator[Finding]:

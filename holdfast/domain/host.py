@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from enum import StrEnum
 
 import msgspec
 
 from holdfast.base.clock import SECOND_US
 from holdfast.base.limits import HOST_DOWN_S, HOSTS_LOST_MAX
+from holdfast.domain.desired import MoveEnd
 from holdfast.domain.observed import Capabilities
 
 
@@ -58,6 +60,49 @@ class Allocation(msgspec.Struct, frozen=True):
     vcpus: int
     memory_mib: int
     disk_gib: int
+
+
+class PassageKind(StrEnum):
+    """How an instance gets from one host to another."""
+
+    LIVE = "live"  # it runs on: its memory, and its disk where they do not share it, are copied
+    COLD = "cold"  # it is ended on one host and started from the same disk on the other
+    RETURN = "return"  # it went; room is kept where it came from until its owner confirms
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """The way of an instance to a host that is not its owner yet; room for it is held there.
+
+    `source_state` and `target_state` are what the two ends said last of this try (MoveState), or `LEFT`.
+    """
+
+    instance_id: str
+    id: str  # of this try
+    kind: PassageKind
+    source_id: str  # its owner
+    target_id: str
+    copy: str  # of its disk: none, top
+    key: str  # of a live one, for this try alone
+    generation: int  # of the record that begins it: an end that confirms an older one says nothing
+    revision: int
+    vcpus: int
+    memory_mib: int
+    disk_gib: int
+    target_end: MoveEnd | None = None  # where it listens
+    source_state: str = ""
+    target_state: str = ""
+    reason: str = ""
+    remaining_bytes: int = 0
+    total_bytes: int = 0
+    created_us: int = 0
+    updated_us: int = 0  # of the last word that was news
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"Passage({self.id}, {self.kind.value}, {self.source_state or '-'} to {self.target_state or '-'})"
+
+
+LEFT = "left"  # of a cold passage: the source confirmed that nothing runs there any more
 
 
 def veiled_host(project_id: str, host_name: str) -> str:

@@ -101,6 +101,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     hypervisor_version: str
     hostname: str
     address: str  # where tunnels to this host end
+    processor: str = ""  # model that guests see as theirs; empty: the hypervisor's own
     disk_store: str = ""  # identity of the directory of its disks: the same on every host that has it; empty: unknown
 
 

@@ -54,6 +54,8 @@ TASK: Final = {
     "server_rebuild": "rebuilding",
     "server_evacuate": "rebuilding",
     "server_capture": "image_snapshot",
+    "server_migrate": "resize_migrating",
+    "server_live_migrate": "migrating",
     "server_resize": "resize_migrating",
     "server_revert": "resize_reverting",
 }
@@ -64,6 +66,8 @@ BEFORE: Final = {
     "server_pause": "ACTIVE",
     "server_unpause": "PAUSED",
     "server_rebuild": "REBUILD",
+    "server_migrate": "RESIZE",
+    "server_live_migrate": "MIGRATING",
     "server_resize": "RESIZE",
     "server_revert": "REVERT_RESIZE",
 }
@@ -75,6 +79,7 @@ VM_STATE: Final = {
     "REBOOT": "active",
     "HARD_REBOOT": "active",
     "REBUILD": "active",
+    "MIGRATING": "active",
     "RESIZE": "active",
     "REVERT_RESIZE": "resized",
     "VERIFY_RESIZE": "resized",

@@ -59,11 +59,11 @@ def world(cloud: Cloud, tmp_path: Path) -> World:
 TINY = {"imageRef": IMAGE, "flavorRef": "42", "networks": "none"}
 
 
-def boot_on(world: World, host: str, name: str = "web", **words: Any) -> str:
+def boot_on(world: World, host: str, name: str = "web", hints: dict[str, Any] | None = None, **words: Any) -> str:
     body = {"name": name, "imageRef": "11111111-1111-4111-8111-111111111111", "flavorRef": "42", "networks": "none"}
-    answer = world.nova(
-        "POST", "/servers", {"server": {**body, "availability_zone": f"nova:{host}", **words}}, world.admin
-    )
+    request: dict[str, Any] = {"server": {**body, "availability_zone": f"nova:{host}", **words}}
+    request |= {"os:scheduler_hints": hints} if hints else {}
+    answer = world.nova("POST", "/servers", request, world.admin)
     assert answer.status == 202, answer.body
     world.settle()
     server_id = str(answer.json["server"]["id"])

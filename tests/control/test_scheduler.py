@@ -27,7 +27,7 @@ REFUSED: dict[str, tuple[Request, Room]] = {
     "is disabled (new disk)": (SMALL, room("h", enabled=False, disabled_reason="new disk")),
     "host other was asked for": (replace(SMALL, host="other"), room("h")),
     "it is in zone nova": (replace(SMALL, zone="east"), room("h")),
-    "it failed to build this instance: no memory": (replace(SMALL, avoid={"h": "no memory"}), room("h")),
+    "it failed to build it: no memory": (replace(SMALL, avoid={"h": "it failed to build it: no memory"}), room("h")),
     "17 vcpus wanted, 16 free": (replace(SMALL, vcpus=17), room("h")),
     "1000 MiB of memory wanted, 999 free": (SMALL, room("h", (0, 15_001, 0))),
     "1 GiB of disk wanted, 0 free": (SMALL, room("h", (0, 0, 120))),

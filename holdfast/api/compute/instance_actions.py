@@ -26,7 +26,11 @@ from holdfast.domain.operation import Operation, OperationEvent, OperationState
 _RULE: Final = "os_compute_api:os-instance-actions"
 _AFTER_DELETE, _EVENTS_FOR_ALL, _PAGED, _HOSTS, _BEFORE, _DETAILS = 21, 51, 58, 62, 66, 84
 _FOREVER_US: Final = 1 << 62
-_NOVA_WORDS: Final = {"server_capture": "createImage", "server_revert": "revertResize"}
+_NOVA_WORDS: Final = {
+    "server_capture": "createImage",
+    "server_revert": "revertResize",
+    "server_live_migrate": "live-migration",
+}
 _GOOD: Final = ("done", "undone")
 
 

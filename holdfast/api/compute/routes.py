@@ -20,6 +20,7 @@ from holdfast.api.compute import (
     usages,
     versions,
 )
+from holdfast.api.compute.moves import migrations
 from holdfast.api.http.faults import nova_fault
 from holdfast.api.http.routes import Facade
 
@@ -29,6 +30,7 @@ _PARTS = (
     server_parts,
     server_volumes,
     instance_actions,
+    migrations,
     flavor_parts,
     flavors,
     keypairs,

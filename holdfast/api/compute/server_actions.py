@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.api.compute.moves import actions as moves
+from holdfast.api.compute.moves.actions import require_state
 from holdfast.api.compute.server_input import metadata_items, text
 from holdfast.api.compute.server_views import server_detail
 from holdfast.api.compute.servers import find_server, find_unlocked
@@ -18,7 +20,6 @@ from holdfast.base.errors import BadInput, Conflict, NotSupported
 from holdfast.control.operations.flavor import flavor_resolve
 from holdfast.control.operations.server.acts import act_begin
 from holdfast.control.operations.server.capture import server_capture_begin
-from holdfast.control.operations.server.evacuate import server_evacuate_begin
 from holdfast.control.operations.server.rebuild import server_rebuild_begin
 from holdfast.control.operations.server.resize import server_resize_begin, server_resize_confirm, server_revert_begin
 from holdfast.control.store.console import console_text
@@ -26,7 +27,6 @@ from holdfast.control.store.database import Tx
 from holdfast.control.store.instance import instance_update
 from holdfast.domain.desired import Power
 from holdfast.domain.instance import InstanceState
-from holdfast.domain.server import Server, vm_state
 
 _P = "os_compute_api:"
 RULES = {
@@ -38,31 +38,20 @@ RULES = {
     f"{_P}servers:confirm_resize": MEMBER,
     f"{_P}servers:revert_resize": MEMBER,
     f"{_P}servers:create_image": MEMBER,
-    f"{_P}os-evacuate": ADMIN,
     f"{_P}os-pause-server:pause": MEMBER,
     f"{_P}os-pause-server:unpause": MEMBER,
     f"{_P}os-lock-server:lock": MEMBER,
     f"{_P}os-lock-server:unlock": MEMBER,
     f"{_P}os-console-output": MEMBER,
     f"{_P}os-admin-actions:reset_state": ADMIN,
+    **moves.RULES,
 }
 CONSOLE_LINES_MAX = 10_000
 
 
-def _require(server: Server, act: str, *states: str) -> None:
-    """Conflict, in Nova's words, unless the server is in one of the states and nothing else goes on."""
-    row, state = server.instance, vm_state(server)
-    if server.act:
-        raise Conflict(
-            f"Cannot '{act}' instance {row.id} while it is in task_state {server.act.removeprefix('server_')}"
-        )
-    if state not in states:
-        raise Conflict(f"Cannot '{act}' instance {row.id} while it is in vm_state {state}")
-
-
 def _start(call: Call, tx: Tx, _: Any) -> Reply:
     server = find_unlocked(call, tx, _P + "servers:start")
-    _require(server, "start", "stopped", "error")
+    require_state(server, "start", "stopped", "error")
     row = server.instance
     act_begin(tx, row, "server_start", call.credentials, call.request_id, power=Power.RUNNING, soft=False)
     return Reply(202)
@@ -70,7 +59,7 @@ def _start(call: Call, tx: Tx, _: Any) -> Reply:
 
 def _stop(call: Call, tx: Tx, _: Any) -> Reply:
     server = find_unlocked(call, tx, _P + "servers:stop")
-    _require(server, "stop", "active", "error")
+    require_state(server, "stop", "active", "error")
     row = server.instance
     act_begin(tx, row, "server_stop", call.credentials, call.request_id, power=Power.STOPPED, soft=True)
     return Reply(202)
@@ -82,7 +71,7 @@ def _reboot(call: Call, tx: Tx, body: Any) -> Reply:
         raise BadInput("Argument 'type' for reboot is not HARD or SOFT")
     server = find_unlocked(call, tx, _P + "servers:reboot")
     states = ("active",) if kind == "SOFT" else ("active", "stopped", "paused", "error")
-    _require(server, "reboot", *states)
+    require_state(server, "reboot", *states)
     row = server.instance
     changes = {"power": Power.RUNNING, "boot": row.boot + 1, "soft": kind == "SOFT"}
     act_begin(tx, row, "server_reboot", call.credentials, call.request_id, **changes)
@@ -91,14 +80,14 @@ def _reboot(call: Call, tx: Tx, body: Any) -> Reply:
 
 def _pause(call: Call, tx: Tx, _: Any) -> Reply:
     server = find_unlocked(call, tx, _P + "os-pause-server:pause")
-    _require(server, "pause", "active")
+    require_state(server, "pause", "active")
     act_begin(tx, server.instance, "server_pause", call.credentials, call.request_id, power=Power.PAUSED)
     return Reply(202)
 
 
 def _unpause(call: Call, tx: Tx, _: Any) -> Reply:
     server = find_unlocked(call, tx, _P + "os-pause-server:unpause")
-    _require(server, "unpause", "paused")
+    require_state(server, "unpause", "paused")
     act_begin(tx, server.instance, "server_unpause", call.credentials, call.request_id, power=Power.RUNNING)
     return Reply(202)
 
@@ -121,7 +110,7 @@ def _rebuild(call: Call, tx: Tx, body: Any) -> Reply:
     if not isinstance(body, dict) or not body.get("imageRef"):
         raise BadInput("Invalid input for field/attribute rebuild: 'imageRef' is a required property")
     server = find_unlocked(call, tx, _P + "servers:rebuild")
-    _require(server, "rebuild", "active", "stopped", "error")
+    require_state(server, "rebuild", "active", "stopped", "error")
     changes: dict[str, Any] = {}
     if body.get("name"):
         changes["name"] = text(body["name"], "name")
@@ -138,7 +127,7 @@ def _resize(call: Call, tx: Tx, body: Any) -> Reply:
     if not isinstance(body, dict) or not isinstance(body.get("flavorRef"), str | int):
         raise BadInput("Invalid input for field/attribute resize: 'flavorRef' is a required property")
     server = find_unlocked(call, tx, _P + "servers:resize")
-    _require(server, "resize", "active", "stopped")
+    require_state(server, "resize", "active", "stopped")
     flavor = flavor_resolve(tx, str(body["flavorRef"]).rpartition("/")[2], server.instance.project_id)
     server_resize_begin(tx, server.instance, flavor, call.credentials, call.request_id)
     return Reply(202)
@@ -146,29 +135,16 @@ def _resize(call: Call, tx: Tx, body: Any) -> Reply:
 
 def _confirm_resize(call: Call, tx: Tx, _: Any) -> Reply:
     server = find_unlocked(call, tx, _P + "servers:confirm_resize")
-    _require(server, "confirmResize", "resized")
+    require_state(server, "confirmResize", "resized")
     server_resize_confirm(tx, server.instance)
     return Reply(204)
 
 
 def _revert_resize(call: Call, tx: Tx, _: Any) -> Reply:
     server = find_unlocked(call, tx, _P + "servers:revert_resize")
-    _require(server, "revertResize", "resized")
+    require_state(server, "revertResize", "resized")
     server_revert_begin(tx, server.instance, call.credentials, call.request_id)
     return Reply(202)
-
-
-def _evacuate(call: Call, tx: Tx, body: Any) -> Reply:
-    known = {"host", "adminPass", "force", "onSharedStorage"} if call.version < 14 else {"host", "adminPass", "force"}
-    unknown = body.keys() - known if isinstance(body, dict) else {"must be an object"}
-    if unknown:
-        raise BadInput(f"Invalid input for field/attribute evacuate: {', '.join(sorted(unknown))}")
-    server = find_server(call, tx, _P + "os-evacuate")
-    rebuild = body.get("onSharedStorage") in (False, "False", "false")  # said in so many words: the disk is given up
-    target = text(body["host"], "host") if body.get("host") else ""
-    settings = call.services.settings
-    server_evacuate_begin(tx, settings, server.instance, call.credentials, call.request_id, target, rebuild)
-    return Reply(200, {"adminPass": ""} if call.version < 14 else None)
 
 
 def _create_image(call: Call, tx: Tx, body: Any) -> Reply:
@@ -177,7 +153,7 @@ def _create_image(call: Call, tx: Tx, body: Any) -> Reply:
     name = text(body.get("name"), "createImage.name")
     properties = metadata_items(body.get("metadata") or {}, "createImage.metadata")
     server = find_unlocked(call, tx, _P + "servers:create_image")
-    _require(server, "createImage", "active", "stopped", "paused")
+    require_state(server, "createImage", "active", "stopped", "paused")
     image_id = server_capture_begin(tx, server.instance, name, properties, call.credentials, call.request_id)
     location = f"{call.services.settings.endpoint}/image/v2/images/{image_id}"
     body_out = {"image_id": image_id} if call.version >= 45 else None
@@ -223,13 +199,13 @@ ACTIONS: dict[str, Callable[[Call, Tx, Any], Reply]] = {
     "confirmResize": _confirm_resize,
     "revertResize": _revert_resize,
     "createImage": _create_image,
-    "evacuate": _evacuate,
+    "migrate": moves.migrate,
+    "os-migrateLive": moves.migrate_live,
+    "evacuate": moves.evacuate,
     "os-getConsoleOutput": _console_output,
     "os-resetState": _reset_state,
 }
 NOT_HERE = {
-    "migrate",
-    "os-migrateLive",
     "suspend",
     "resume",
     "rescue",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.api.http.faults import plain_fault
 from holdfast.api.http.policy import ADMIN
 from holdfast.api.http.routes import Facade, Route
-from holdfast.api.operator import evacuations, hosts
+from holdfast.api.operator import drains, evacuations, hosts
 
 _LOOK, _ACT = "holdfast:hosts:look", "holdfast:hosts:act"
 RULES = {_LOOK: ADMIN, _ACT: ADMIN}
@@ -17,6 +17,9 @@ ROUTES = (
     Route("POST", f"{_ONE}/disable", hosts.host_close, _ACT),
     Route("POST", f"{_ONE}/fence", hosts.host_fence, _ACT),
     Route("POST", f"{_ONE}/evacuate", evacuations.host_leave, _ACT),
+    Route("POST", f"{_ONE}/drain", drains.drain_begin, _ACT),
+    Route("GET", f"{_ONE}/drain", drains.drain_show, _LOOK),
+    Route("DELETE", f"{_ONE}/drain", drains.drain_cancel, _ACT),
     Route("GET", f"{_ONE}/fence-config", hosts.fence_config_get, _LOOK),
     Route("PUT", f"{_ONE}/fence-config", hosts.fence_config_put, _ACT),
     Route("DELETE", f"{_ONE}/fence-config", hosts.fence_config_remove, _ACT),

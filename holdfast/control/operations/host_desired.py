@@ -7,12 +7,25 @@ import msgspec
 from holdfast.control.operations.network.hosts import machine_interfaces, network_state, tunnel_ends
 from holdfast.control.operations.volume.desired import volume_files_since
 from holdfast.control.store.database import Tx
+from holdfast.control.store.host import host_addresses
 from holdfast.control.store.host_lease import departed_since
-from holdfast.control.store.instance import instances_of_host_since
+from holdfast.control.store.instance import instances_fetch, instances_of_host_since
+from holdfast.control.store.placement.passage import passages_of, passages_to
 from holdfast.control.store.revision import revision_now
 from holdfast.control.store.volume.attachments import machine_volumes
-from holdfast.domain.desired import AttachedVolume, HostUpdate, ImageSource, Interface, Machine, Metadata, Power
+from holdfast.domain.desired import (
+    AttachedVolume,
+    HostUpdate,
+    ImageSource,
+    Interface,
+    Machine,
+    Metadata,
+    Move,
+    MoveRole,
+    Power,
+)
 from holdfast.domain.ec2_ids import ec2_id
+from holdfast.domain.host import Passage, PassageKind
 from holdfast.domain.instance import Instance
 from holdfast.domain.lease import Departed
 
@@ -34,16 +47,22 @@ def host_update_since(tx: Tx, host_id: str, since: int) -> HostUpdate | None:
         return None
     rows = instances_of_host_since(tx, host_id, since)
     files = volume_files_since(tx, host_id, since)
-    gone = departed_since(tx, host_id, since)
-    if since and not rows and not files and not gone and network <= since:
+    gone, coming = departed_since(tx, host_id, since), passages_to(tx, host_id, since)
+    if since and not rows and not files and not gone and not coming and network <= since:
         return None
-    cards = machine_interfaces(tx, [row.id for row in rows])
-    volumes = machine_volumes(tx, [row.id for row in rows])
+    guests = instances_fetch(tx, [held.instance_id for held in coming])
+    ids = [*(row.id for row in rows), *guests]
+    cards, volumes, ways = machine_interfaces(tx, ids), machine_volumes(tx, ids), passages_of(tx, ids)
+    address = host_addresses(tx).get(host_id, "") if coming else ""
     return HostUpdate(
         version=newest,
         full=since == 0,
         machines=(
-            *(_machine(row, cards.get(row.id, ()), volumes.get(row.id, ())) for row in rows),
+            *(_own(_machine(row, cards.get(row.id, ()), volumes.get(row.id, ())), ways.get(row.id)) for row in rows),
+            *(
+                _coming(_machine(row, cards.get(row.id, ()), volumes.get(row.id, ())), ways[row.id], address)
+                for row in guests.values()
+            ),
             *map(_departed, gone),
         ),
         network=network_state(tx, host_id, tunnel_ends(tx)) if since == 0 or network > since else None,
@@ -76,6 +95,22 @@ def _machine(row: Instance, interfaces: tuple[Interface, ...], volumes: tuple[At
         metadata=_metadata(row, interfaces),
         volumes=volumes,
     )
+
+
+def _own(machine: Machine, held: Passage | None) -> Machine:
+    """The record of the owner, whose instance may be on its way to another host."""
+    if held is None or held.kind is PassageKind.RETURN or not machine.present:
+        return machine
+    if held.kind is PassageKind.COLD:
+        return msgspec.structs.replace(machine, present=False, keep_disk=True, soft=True)
+    move = Move(held.id, MoveRole.SEND, held.key, held.copy, end=held.target_end)
+    return msgspec.structs.replace(machine, move=move)
+
+
+def _coming(machine: Machine, held: Passage, address: str) -> Machine:
+    """The record of the host that an instance is on its way to."""
+    move = Move(held.id, MoveRole.RECEIVE, held.key, held.copy, address)
+    return msgspec.structs.replace(machine, generation=held.generation, present=True, move=move)
 
 
 def _departed(row: Departed) -> Machine:

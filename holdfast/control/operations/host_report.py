@@ -12,6 +12,7 @@ from holdfast.control.operations.host.holders import holder_confirmed
 from holdfast.control.operations.network.floating_ip import floating_ip_observed
 from holdfast.control.operations.network.hosts import tunnel_end_observed
 from holdfast.control.operations.network.port_instance import instance_ports_observed
+from holdfast.control.operations.server.passing import passages_observed
 from holdfast.control.operations.volume.report import files_observed, machines_observed
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation_delete, host_update
@@ -63,6 +64,7 @@ def host_report_apply(tx: Tx, host_id: str, report: HostReport) -> None:
     files_observed(tx, host_id, report.volumes, report.full)
     operations_wake(tx, [seen.instance_id for seen in changed])
     machines_observed(tx, [seen.instance_id for seen in changed])
+    passages_observed(tx, host_id, report.machines)
 
 
 def _observation(tx: Tx, host_id: str, machine: MachineReport) -> Observation:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from holdfast.control.operations.host.drain import DRAIN
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.capture import CAPTURE
 from holdfast.control.operations.server.create import CREATE
 from holdfast.control.operations.server.delete import DELETE
 from holdfast.control.operations.server.evacuate import EVACUATE
+from holdfast.control.operations.server.migrate import LIVE_MIGRATE, MIGRATE
 from holdfast.control.operations.server.resize import RESIZE, REVERT
 from holdfast.control.operations.volume import attach as volume_attach
 from holdfast.control.operations.volume import create as volume_create
@@ -20,6 +22,9 @@ ACTS = {
         CREATE,
         DELETE,
         EVACUATE,
+        MIGRATE,
+        LIVE_MIGRATE,
+        DRAIN,
         CAPTURE,
         RESIZE,
         REVERT,

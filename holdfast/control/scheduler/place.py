@@ -26,7 +26,7 @@ class Request:
     image_id: str
     zone: str = ""  # empty: any
     host: str = ""  # name or id: this one only
-    avoid: Mapping[str, str] = field(default_factory=dict)  # why, by the id of each host that failed it already
+    avoid: Mapping[str, str] = field(default_factory=dict)  # why not, by host id
     apart_from: Mapping[str, int] = field(default_factory=dict)  # members of its group by host id
     policy: str = ""  # of its server group
     max_per_host: int = 1
@@ -67,9 +67,8 @@ def _is_enabled(_: Request, room: Room) -> str:
     return "" if room.host.enabled else f"it is disabled ({room.host.disabled_reason or 'no reason given'})"
 
 
-def _did_not_fail_it(request: Request, room: Room) -> str:
-    reason = request.avoid.get(room.host.id)
-    return "" if reason is None else f"it failed to build this instance: {reason}"
+def _is_possible(request: Request, room: Room) -> str:
+    return request.avoid.get(room.host.id, "")
 
 
 def _is_asked_for(request: Request, room: Room) -> str:
@@ -103,7 +102,7 @@ FILTERS: tuple[Callable[[Request, Room], str], ...] = (
     _is_up,
     _is_enabled,
     _is_asked_for,
-    _did_not_fail_it,
+    _is_possible,
     _has_room,
     _keeps_group,
 )

@@ -15,7 +15,8 @@ from holdfast.control.store.network.port import port
 from holdfast.control.store.network.subnet_address import subnet_address
 from holdfast.control.store.operation import COLUMNS as OPERATION
 from holdfast.control.store.operation import operation
-from holdfast.domain.host import Allocation, Host
+from holdfast.control.store.placement.passage import passages_list
+from holdfast.domain.host import Allocation, Host, Passage
 from holdfast.domain.image import Image
 from holdfast.domain.instance import Instance, InstanceState, Observation
 from holdfast.domain.operation import Operation, OperationState
@@ -28,6 +29,7 @@ class AuditFacts(msgspec.Struct, frozen=True):
     instances: list[Instance]
     observations: dict[str, Observation]
     allocations: list[Allocation]
+    passages: list[Passage]
     open_acts: list[Operation]
     hosts: list[Host]
     port_ids: list[str]
@@ -46,6 +48,7 @@ def audit_facts(tx: Tx) -> AuditFacts:
         instances=tx.structs(Instance, select(*INSTANCE).where(there)),
         observations=observations_all(tx),
         allocations=allocations_list(tx),
+        passages=passages_list(tx),
         open_acts=tx.structs(Operation, select(*OPERATION).where(operation.c.state == OperationState.OPEN)),
         hosts=hosts_list(tx),
         port_ids=[row[0] for row in ports],

@@ -20,10 +20,12 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    union_all,
     update,
 )
 
 from holdfast.control.store.database import Tx
+from holdfast.control.store.placement.passage import passage
 from holdfast.control.store.schema import Json, instant, metadata
 from holdfast.domain.host import Allocation, Host
 from holdfast.domain.observed import Capabilities
@@ -65,13 +67,18 @@ _NAMES = select(host.c.id, host.c.name)
 _ADDRESSES = select(host.c.id, host.c.capabilities)
 _TWO = select(host.c.id).limit(2)
 _ALLOCATION_INSERT = insert(allocation)
+_COMING = passage.c  # room is held for it as if it were there
+_HELD = union_all(
+    select(allocation.c.host_id, allocation.c.vcpus, allocation.c.memory_mib, allocation.c.disk_gib),
+    select(_COMING.target_id, _COMING.vcpus, _COMING.memory_mib, _COMING.disk_gib),
+).subquery()
 _SUMS = select(
-    allocation.c.host_id,
+    _HELD.c.host_id,
     func.count(),
-    func.sum(allocation.c.vcpus),
-    func.sum(allocation.c.memory_mib),
-    func.sum(allocation.c.disk_gib),
-).group_by(allocation.c.host_id)
+    func.sum(_HELD.c.vcpus),
+    func.sum(_HELD.c.memory_mib),
+    func.sum(_HELD.c.disk_gib),
+).group_by(_HELD.c.host_id)
 _ALLOCATION = [allocation.c[name] for name in Allocation.__struct_fields__]
 
 
@@ -151,5 +158,5 @@ def allocations_list(tx: Tx) -> list[Allocation]:
 
 
 def allocation_sums(tx: Tx) -> dict[str, tuple[int, int, int, int]]:
-    """Instances, processors, MiB and GiB promised, by host."""
+    """Instances that are there or on their way, processors, MiB and GiB promised, by host."""
     return {row[0]: (int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in tx.all(_SUMS)}

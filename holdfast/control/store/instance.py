@@ -158,6 +158,14 @@ def instance_fetch(tx: Tx, instance_id: str) -> Instance | None:
     return tx.struct(Instance, _BY_ID, {"id": instance_id})
 
 
+def instances_fetch(tx: Tx, instance_ids: Sequence[str]) -> dict[str, Instance]:
+    """Some instances, by id."""
+    if not instance_ids:
+        return {}
+    found = tx.structs(Instance, select(*COLUMNS).where(instance.c.id.in_(instance_ids)))
+    return {row.id: row for row in found}
+
+
 def instance_ids_within(tx: Tx, project_id: str, bounds: Sequence[tuple[str, str]]) -> list[str]:
     """The ids of a project's instances that lie within one of the ranges (domain/ec2_ids.id_bounds)."""
     found: list[str] = []

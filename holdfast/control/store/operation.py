@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -29,7 +30,7 @@ from sqlalchemy import (
 from holdfast.base import ids
 from holdfast.base.clock import SECOND_US
 from holdfast.base.errors import Conflict
-from holdfast.base.limits import OPERATION_LEASE_S, OPERATIONS_PER_TICK
+from holdfast.base.limits import OPERATION_LEASE_S, OPERATIONS_PER_TICK, PAGE_ROWS
 from holdfast.control.store.database import Tx
 from holdfast.control.store.schema import Json, Word, instant, metadata
 from holdfast.domain.operation import TABLE, Operation, OperationEvent, OperationState
@@ -71,6 +72,7 @@ operation = Table(
         "ix_operation_due", "next_at_us", sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")
     ),
     Index(None, "resource_id", "created_us"),
+    Index(None, "kind", "created_us"),
     Index(
         "ix_operation_evacuations",
         "priority",
@@ -308,6 +310,38 @@ def evacuations_list(tx: Tx, open_only: bool, limit: int) -> list[Operation]:
     if open_only:
         statement = statement.where(operation.c.state == OPEN)
     return tx.structs(Operation, statement.order_by(operation.c.created_us.desc(), operation.c.id).limit(limit))
+
+
+@dataclass(frozen=True, slots=True)
+class MoveQuery:
+    """Which acts of some kinds, of one instance or of all, that changed between two instants (0: any), after one."""
+
+    kinds: Sequence[str]
+    instance_id: str = ""
+    since_us: int = 0
+    before_us: int = 0
+    after: Operation | None = None
+
+
+def moves_list(tx: Tx, query: MoveQuery) -> list[Operation]:
+    """Acts that move instances, the newest first, a page of them at most."""
+    columns = operation.c
+    statement = select(*COLUMNS).where(columns.kind.in_(query.kinds))
+    if query.instance_id:
+        statement = statement.where(columns.resource_id == query.instance_id)
+    if query.since_us:
+        statement = statement.where(columns.updated_us >= query.since_us)
+    if query.before_us:
+        statement = statement.where(columns.updated_us <= query.before_us)
+    if query.after is not None:
+        same = and_(columns.created_us == query.after.created_us, columns.id > query.after.id)
+        statement = statement.where(or_(columns.created_us < query.after.created_us, same))
+    return tx.structs(Operation, statement.order_by(columns.created_us.desc(), columns.id).limit(PAGE_ROWS))
+
+
+def move_fetch(tx: Tx, operation_id: str) -> Operation | None:
+    """One act, by its id."""
+    return tx.struct(Operation, select(*COLUMNS).where(operation.c.id == operation_id))
 
 
 def evacuation_before(tx: Tx, priority: int) -> bool:

@@ -209,7 +209,7 @@ class Worker:
         )
 
     def _remove(self, machine: Machine) -> MachineReport:
-        self._hypervisor.stop(machine.instance_id, 0)
+        self._hypervisor.stop(machine.instance_id, self._grace_s(machine) if machine.keep_disk else 0)
         self._hypervisor.forget(machine.instance_id)
         if machine.keep_disk:
             self._disks.leave(machine.instance_id)

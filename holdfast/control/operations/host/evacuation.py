@@ -10,11 +10,10 @@ from holdfast.base.config import Settings
 from holdfast.base.errors import HoldfastError, NoCapacity
 from holdfast.control.operations.server.evacuate import (
     disk_check,
-    hosts_without_disk,
     priority_of,
     server_evacuate_begin,
 )
-from holdfast.control.operations.server.placing import disk_gib_of, request_of, rooms
+from holdfast.control.operations.server.placing import disk_gib_of, hosts_without_disk, request_of, rooms
 from holdfast.control.scheduler.place import Room, place
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_names

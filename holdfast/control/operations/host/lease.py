@@ -25,6 +25,7 @@ from holdfast.control.store.host_lease import (
     lease_write,
 )
 from holdfast.control.store.instance import host_is_used
+from holdfast.control.store.placement.passage import host_has_passages
 from holdfast.control.store.volume.rows import host_keeps_files
 from holdfast.domain.host import Host
 from holdfast.domain.lease import HostLease, HostPhase
@@ -105,7 +106,7 @@ def host_enable(tx: Tx, host_id: str, enabled: bool, reason: str = "") -> None:
 
 def host_forget(tx: Tx, host: Host) -> None:
     """Forget a host that holds nothing: its agent is refused from then on. Conflict names what it still holds."""
-    if host_is_used(tx, host.id):
+    if host_is_used(tx, host.id) or host_has_passages(tx, host.id):
         raise Conflict(
             "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."
         )

@@ -26,6 +26,7 @@ from holdfast.control.store.network.router import router_legs, routers_fetch, ro
 from holdfast.control.store.network.security_group import members_of_groups, pairs_of_groups, rules_of_groups
 from holdfast.control.store.network.subnet import subnets_fetch, subnets_of_networks
 from holdfast.control.store.network.subnet_address import addresses_of_ports
+from holdfast.control.store.placement.passage import passages_to
 from holdfast.control.store.revision import revision_network
 from holdfast.domain import desired
 from holdfast.domain.address import is_tunnel_end
@@ -38,16 +39,20 @@ TunnelAddresses = Mapping[str, str]  # host id -> where its tunnels end
 
 
 def network_state(tx: Tx, host_id: str, tunnels: TunnelAddresses | None = None) -> desired.NetworkState:
-    """Every network object that the host needs. `tunnels` says where the tunnels of the other hosts end."""
+    """Every network object that the host needs. `tunnels` says where the tunnels of the other hosts end.
+
+    What an instance on its way here needs is there before it comes; its public addresses come with it.
+    """
     plugged = ports_on_host(tx, host_id)
-    network_ids, router_ids = _reach(tx, {port.network_id for port in plugged})
+    coming = ports_of_instance_ids(tx, [held.instance_id for held in passages_to(tx, host_id)])
+    network_ids, router_ids = _reach(tx, {port.network_id for port in (*plugged, *coming)})
     routers = routers_fetch(tx, sorted(router_ids)) if router_ids else []
     legs = router_legs(tx, sorted(router_ids)) if router_ids else []
     return desired.NetworkState(
         networks=_networks(tx, sorted(network_ids), host_id, tunnels or {}),
         routers=_routers(tx, routers, legs, plugged),
         externals=_externals(tx, sorted({router.external_network_id for router in routers} - {""})),
-        security_groups=_groups(tx, plugged),
+        security_groups=_groups(tx, [*plugged, *coming]),
     )
 
 

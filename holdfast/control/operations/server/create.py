@@ -53,7 +53,7 @@ def _spawn(work: Work) -> Outcome:
         step = f": {seen.step}" if seen and seen.step else ""
         return wait(f"host {server.host_name(work, row)} to start it{step}")
     if seen.phase == Phase.FAILED:
-        tried = {**work.data.get("avoid", {}), row.host_id: seen.reason}
+        tried = {**work.data.get("avoid", {}), row.host_id: f"it failed to build it: {seen.reason}"}
         if not seen.retryable or len(tried) >= HOSTS_TRIED_MAX:
             raise server.build_failed(seen, retryable=False)
         work.data["avoid"] = tried

@@ -14,6 +14,7 @@ from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, wait
 from holdfast.control.operations.host.holders import disks_erase, holder_is_fenced, holder_left, holders_unsure
 from holdfast.control.operations.network.port_instance import instance_ports_release
 from holdfast.control.operations.server import acts as server
+from holdfast.control.operations.server.passing import passage_drop
 from holdfast.control.operations.volume.server import server_volumes_release
 from holdfast.control.store.database import Tx
 from holdfast.control.store.instance import instance_change, instance_update
@@ -55,6 +56,7 @@ def server_delete_begin(tx: Tx, row: Instance, credentials: Credentials, request
     if row.state is InstanceState.DELETING and operation_open_of(tx, row.id) is not None:
         return
     operation_supersede(tx, row.id, "the server is being deleted")
+    row = passage_drop(tx, row)
     changes = {"present": False} if row.host_id else {}
     instance_change(tx, row, state=move(row.state, "delete"), capture_image_id="", **changes)
     operation_insert(

@@ -23,9 +23,10 @@ from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.host.holders import holder_is_fenced, holder_left, holders_unsure
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.capture import capture_dropped
-from holdfast.control.operations.server.placing import server_place
+from holdfast.control.operations.server.passing import passage_drop
+from holdfast.control.operations.server.placing import hosts_without_disk, server_place, target_check
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_fetch, host_names, hosts_list
+from holdfast.control.store.host import host_fetch, host_names
 from holdfast.control.store.host_lease import departed_add, departed_from, hosts_sharing_disks, lease_fetch
 from holdfast.control.store.instance import instance_update, observations_delete
 from holdfast.control.store.operation import (
@@ -116,7 +117,7 @@ def _spawn(work: Work) -> Outcome:
     row = work.instance()
     seen = server.reached(work, row, work.data["generation"])
     if seen is not None and seen.phase == Phase.FAILED:
-        work.data["avoid"] = {**work.data.get("avoid", {}), row.host_id: seen.reason}
+        work.data["avoid"] = {**work.data.get("avoid", {}), row.host_id: f"it failed to start it: {seen.reason}"}
         holder_left(work.tx, row)
         return _again(work, f"failed there: {seen.reason}")
     if seen is None or seen.phase != server.PHASE_OF[row.power] or seen.disk < row.disk:
@@ -167,10 +168,11 @@ def server_evacuate_begin(
         raise Conflict(f"Cannot 'evacuate' instance {row.id} while it is in state {row.state}")
     source = host_fetch(tx, row.host_id)
     _source_check(tx, row, source)
-    _target_check(tx, row, target)
+    target_check(tx, row, target)
     if source is not None and not rebuild:
         disk_check(tx, row, source)
     operation_supersede(tx, row.id, "its host died: the server is being evacuated")
+    row = passage_drop(tx, row)
     if row.capture_image_id:
         capture_dropped(tx, row.capture_image_id)
     fenced = lease_fetch(tx, row.host_id).phase is HostPhase.FENCED
@@ -193,16 +195,6 @@ def _source_check(tx: Tx, row: Instance, source: Host | None) -> None:
         raise BadInput(f"Compute service of {source.name} is still in use.", code="host_alive")
 
 
-def _target_check(tx: Tx, row: Instance, target: str) -> None:
-    if not target:
-        return
-    wanted = next((host for host in hosts_list(tx) if target in (host.name, host.id)), None)
-    if wanted is None:
-        raise BadInput(f"Compute host {target[:80]} could not be found.", code="host_unknown")
-    if wanted.id == row.host_id:
-        raise BadInput("The target host can't be the same one.", code="same_host")
-
-
 def disk_check(tx: Tx, row: Instance, source: Host) -> None:
     """Conflict when the disk of a server is on its host alone: it cannot be had elsewhere without losing it."""
     if row.disk_made and row.disk <= row.disk_made and not hosts_sharing_disks(tx, source.id):
@@ -211,16 +203,6 @@ def disk_check(tx: Tx, row: Instance, source: Host) -> None:
             f"host; to give it up: holdfast evacuate {source.name} --rebuild-from-image",
             code="local_disk",
         )
-
-
-def hosts_without_disk(tx: Tx, row: Instance, source_id: str) -> dict[str, str]:
-    """Why not, by host, where the disk that a server has is not before a host; none while there is no disk."""
-    source = host_fetch(tx, source_id)
-    if source is None or not row.disk_made or row.disk > row.disk_made:
-        return {}
-    store = source.disk_store
-    others = (host for host in hosts_list(tx) if not store or host.disk_store != store)
-    return {host.id: f"it does not share the disks of host {source.name}" for host in others if host.id != source_id}
 
 
 def priority_of(row: Instance) -> int:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
+
 from holdfast.base.config import Settings
+from holdfast.base.errors import BadInput
 from holdfast.control.operations.network.port_instance import instance_ports_move
 from holdfast.control.operations.volume.move import server_volumes_move
 from holdfast.control.scheduler.place import Decision, Request, Room, place, places_count
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import allocation_set, allocation_sums, hosts_list
+from holdfast.control.store.host import allocation_set, allocation_sums, host_fetch, hosts_list
 from holdfast.control.store.host_lease import leases_by_host
 from holdfast.control.store.instance import instance_change
+from holdfast.control.store.placement.passage import passages_of
 from holdfast.control.store.server_group import server_group_fetch, server_group_members
 from holdfast.control.store.volume.rows import gib_by_host
 from holdfast.domain.host import Allocation, Host
@@ -32,13 +36,39 @@ def server_place(
     """
     snapshot = rooms(tx, settings)
     decision = place(request_of(tx, row, avoid, target), snapshot)
-    host_id, flavor = decision.host_id, row.flavor
-    allocation_set(tx, Allocation(row.id, host_id, flavor.vcpus, flavor.memory_mib, disk_gib_of(row)))
-    instance_ports_move(tx, row.id, host_id)
-    server_volumes_move(tx, row.id, host_id)
-    zone = next(room.host.zone for room in snapshot if room.host.id == host_id)
-    moved = instance_change(tx, row, host_id=host_id, last_host_id=host_id, present=True, zone=zone, **changes)
-    return moved, decision
+    chosen = next(room.host for room in snapshot if room.host.id == decision.host_id)
+    return server_take(tx, row, chosen, **changes), decision
+
+
+def server_take(tx: Tx, row: Instance, host: Host, **changes: object) -> Instance:
+    """Make a host that has the room the owner; returns the new row."""
+    after = msgspec.structs.replace(row, **changes)
+    flavor = after.flavor
+    allocation_set(tx, Allocation(row.id, host.id, flavor.vcpus, flavor.memory_mib, disk_gib_of(after)))
+    instance_ports_move(tx, row.id, host.id)
+    server_volumes_move(tx, row.id, host.id)
+    return instance_change(tx, row, host_id=host.id, last_host_id=host.id, present=True, zone=host.zone, **changes)
+
+
+def hosts_without_disk(tx: Tx, row: Instance, source_id: str) -> dict[str, str]:
+    """Why not, by host, where the disk that a server has is not before a host; none while there is no disk."""
+    source = host_fetch(tx, source_id)
+    if source is None or not row.disk_made or row.disk > row.disk_made:
+        return {}
+    store = source.disk_store
+    others = (host for host in hosts_list(tx) if not store or host.disk_store != store)
+    return {host.id: f"it does not share the disks of host {source.name}" for host in others if host.id != source_id}
+
+
+def target_check(tx: Tx, row: Instance, target: str) -> None:
+    """BadInput for a host that is not there, or that the server is on."""
+    if not target:
+        return
+    wanted = next((host for host in hosts_list(tx) if target in (host.name, host.id)), None)
+    if wanted is None:
+        raise BadInput(f"Compute host {target[:80]} could not be found.", code="host_unknown")
+    if wanted.id == row.host_id:
+        raise BadInput("The target host can't be the same one.", code="same_host")
 
 
 def request_of(tx: Tx, row: Instance, avoid: Mapping[str, str], target: str) -> Request:
@@ -47,8 +77,11 @@ def request_of(tx: Tx, row: Instance, avoid: Mapping[str, str], target: str) -> 
     group = server_group_fetch(tx, row.group_id) if row.group_id else None
     beside: dict[str, int] = {}
     if group is not None:
-        for instance_id, host_id in server_group_members(tx, [group.id])[group.id]:
-            if instance_id != row.id and host_id:
+        members = dict(server_group_members(tx, [group.id])[group.id])
+        members.pop(row.id, None)
+        coming = passages_of(tx, list(members)).values()
+        for host_id in (*members.values(), *(each.target_id for each in coming)):
+            if host_id:
                 beside[host_id] = beside.get(host_id, 0) + 1
     return Request(
         instance_id=row.id,

@@ -1,6 +1,7 @@
-"""Give a server another flavor, on its host; its owner then confirms, or reverts.
+"""Give a server another flavor, on its host, or, where that is too small, on another; its owner confirms, or reverts.
 
-    claim  hold the room of the larger of both flavors, and tell the host the new one
+    claim  hold the room of the larger of both flavors, and tell the host the new one; or begin a move
+    pass, land, apply  of a move only, see migrate.py
     reach  wait until it runs with it (a restart; the root disk only ever grows)
 
 Until it is confirmed the old flavor is kept, and with it the room to return. A resize that fails leaves the
@@ -9,16 +10,21 @@ server as it was.
 
 from __future__ import annotations
 
+import msgspec
+
 from holdfast.base.config import Settings
 from holdfast.base.errors import BadInput, Conflict, HoldfastError, NoCapacity
-from holdfast.base.limits import OPERATION_DEADLINE_S
-from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work
+from holdfast.base.limits import MOVE_DEADLINE_S
+from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go
 from holdfast.control.operations.server import acts as server
+from holdfast.control.operations.server import migrate
+from holdfast.control.operations.server.passing import passage_drop
 from holdfast.control.operations.server.placing import rooms
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import allocation_set
+from holdfast.control.store.host import allocation_set, host_fetch, hosts_are_several
 from holdfast.control.store.instance import instance_change, instance_update, instance_usage
 from holdfast.control.store.operation import operation_insert, operation_open_of
+from holdfast.control.store.placement.passage import passage_fetch
 from holdfast.control.store.quota import quota_require
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Allocation
@@ -28,13 +34,22 @@ from holdfast.domain.instance import Flavor, Instance, move, require_idle
 def _claim(work: Work) -> Outcome:
     row = work.instance()
     if row.old_flavor is not None:
-        return NEXT
+        return go("reach", "")
     new = flavor_of(work.data["flavor"])
-    _room_check(work.tx, work.settings, row, new)
+    try:
+        _room_check(work.tx, work.settings, row, new)
+    except NoCapacity as here:
+        return _elsewhere(work, here)
     allocation_set(work.tx, _held(row, max(new.vcpus, row.flavor.vcpus), new))
     changed = instance_change(work.tx, row, flavor=new, old_flavor=row.flavor, boot=row.boot + 1, soft=True)
     work.data["generation"] = changed.generation
-    return NEXT
+    return go("reach", "")
+
+
+def _elsewhere(work: Work, here: NoCapacity) -> Outcome:
+    if hosts_are_several(work.tx):
+        return migrate.claim(work)
+    raise here
 
 
 def _room_check(tx: Tx, settings: Settings, row: Instance, new: Flavor) -> None:
@@ -50,6 +65,7 @@ def _room_check(tx: Tx, settings: Settings, row: Instance, new: Flavor) -> None:
 
 
 def _unclaim(work: Work) -> None:
+    migrate.unclaim(work)
     row = work.instance()
     if row.old_flavor is not None:
         instance_change(work.tx, row, flavor=row.old_flavor, old_flavor=None, boot=row.boot + 1)
@@ -65,9 +81,11 @@ def _exactly(row: Instance, flavor: Flavor) -> Allocation:
     return Allocation(row.id, row.host_id, flavor.vcpus, flavor.memory_mib, max(flavor.disk_gib, 1))
 
 
-def _as_it_was(work: Work, _: HoldfastError) -> None:
-    """The operation tells why; the server goes on."""
+def _as_it_was(work: Work, err: HoldfastError) -> None:
+    """The operation tells why; the server goes on, unless it moved and does not start where it is now."""
     row = work.instance()
+    if row.host_id != work.data.get("source", row.host_id):
+        return server.fail(work, err)
     instance_update(work.tx, row, state=move(row.state, "ready"), fault=None)
 
 
@@ -78,10 +96,30 @@ def _settle(work: Work) -> Outcome:
     return NEXT
 
 
+def _not_reverted(work: Work, err: HoldfastError) -> None:
+    """One that was to go back and could not waits for its owner again."""
+    if not (work.data.get("back") and work.instance().host_id == work.data["source"]):
+        server.fail(work, err)
+
+
+_MOVE = (Step("pass", migrate.pass_over), Step("land", migrate.land), Step("apply", migrate.apply_flavor))
 RESIZE = Act(
-    "server_resize", (Step("claim", _claim, _unclaim), Step("reach", server.reach)), _as_it_was, OPERATION_DEADLINE_S
+    "server_resize",
+    (Step("claim", _claim, _unclaim), *_MOVE, Step("reach", server.reach)),
+    _as_it_was,
+    MOVE_DEADLINE_S,
 )
-REVERT = Act("server_revert", (Step("reach", server.reach), Step("settle", _settle)), server.fail, OPERATION_DEADLINE_S)
+REVERT = Act(
+    "server_revert",
+    (
+        Step("claim", migrate.claim, migrate.unclaim),
+        *_MOVE,
+        Step("reach", server.reach),
+        Step("settle", _settle),
+    ),
+    _not_reverted,
+    MOVE_DEADLINE_S,
+)
 
 
 def flavor_of(document: dict[str, object]) -> Flavor:
@@ -92,8 +130,9 @@ def flavor_of(document: dict[str, object]) -> Flavor:
 def server_resize_begin(tx: Tx, row: Instance, flavor: Flavor, credentials: Credentials, request_id: str) -> None:
     """Accept a resize; BadInput for the flavor it has, or one with a smaller disk."""
     _resize_check(tx, row, flavor)
-    words = {name: getattr(flavor, name) for name in Flavor.__struct_fields__}
-    _insert(tx, row, RESIZE, credentials, request_id, {"flavor": words, "host_id": row.host_id})
+    words = msgspec.structs.asdict(flavor)
+    data = {"flavor": words, "host_id": row.host_id, "source": row.host_id, "live": False, "confirm": True}
+    _insert(tx, row, RESIZE, "claim", credentials, request_id, data)
 
 
 def server_resize_stopped(tx: Tx, settings: Settings, row: Instance, flavor: Flavor) -> None:
@@ -123,22 +162,35 @@ def _resize_check(tx: Tx, row: Instance, flavor: Flavor) -> None:
 def server_resize_confirm(tx: Tx, row: Instance) -> None:
     """Keep the new flavor: the room to return is given back."""
     allocation_set(tx, _exactly(row, row.flavor))
-    instance_update(tx, row, old_flavor=None)
+    instance_update(tx, passage_drop(tx, row), old_flavor=None)
 
 
 def server_revert_begin(tx: Tx, row: Instance, credentials: Credentials, request_id: str) -> None:
-    """Accept the return to the old flavor; a disk that grew stays grown."""
+    """Accept the return to the old flavor, and to the host that it had; a disk that grew stays grown.
+
+    Conflict while that host does not answer: it may be confirmed, or reverted when the host is back.
+    """
+    way = passage_fetch(tx, row.id)
+    if way is not None and way.target_id != row.host_id and row.old_flavor is not None:
+        home = host_fetch(tx, way.target_id)
+        if home is None or not home.is_up(tx.now_us):
+            name = home.name if home else way.target_id
+            raise Conflict(f"Host {name}, where instance {row.id} came from, does not answer", code="host_lost")
+        data: dict[str, object] = {"flavor": msgspec.structs.asdict(row.old_flavor), "target": home.id, "back": True}
+        data |= {"source": row.host_id, "host_id": home.id, "live": False}
+        return _insert(tx, row, REVERT, "claim", credentials, request_id, data)
     changed = instance_change(tx, row, flavor=row.old_flavor, old_flavor=None, boot=row.boot + 1, soft=True)
-    _insert(tx, row, REVERT, credentials, request_id, {"generation": changed.generation, "host_id": row.host_id})
+    data = {"generation": changed.generation, "host_id": row.host_id}
+    return _insert(tx, row, REVERT, "reach", credentials, request_id, data)
 
 
 def _insert(
-    tx: Tx, row: Instance, act: Act, credentials: Credentials, request_id: str, data: dict[str, object]
+    tx: Tx, row: Instance, act: Act, step: str, credentials: Credentials, request_id: str, data: dict[str, object]
 ) -> None:
     operation_insert(
         tx,
         kind=act.kind,
-        step=act.steps[0].name,
+        step=step,
         resource_id=row.id,
         project_id=row.project_id,
         user_id=credentials.user_id,

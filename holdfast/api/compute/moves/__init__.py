@@ -1,0 +1,1 @@
+"""Servers that change their host: migrated, moved live, evacuated; and the record of it."""

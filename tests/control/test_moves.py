@@ -1,0 +1,270 @@
+"""Servers leave hosts that are alive: cold, live, resized elsewhere, sent back; and what is left when that fails.
+
+The world is asked: which host's files say that a machine runs, and rows; never our own summary.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.base.limits import MOVE_STALLED_S, OPERATION_LEASE_S
+from holdfast.control.store.host import allocation_sums, allocations_list
+from holdfast.control.store.host_lease import departed_from
+from holdfast.control.store.placement.passage import passages_list
+from tests.conftest import Cloud
+from tests.control.test_evacuation import SHARED, Steady, boot_on, status
+from tests.control.test_operations_crash import run_doomed
+from tests.world import HostStandIn, World
+
+
+@pytest.fixture
+def world(cloud: Cloud, tmp_path: Path) -> World:
+    return World(cloud, tmp_path, hosts=3, capabilities=SHARED)
+
+
+@pytest.fixture
+def apart(cloud: Cloud, tmp_path: Path) -> World:
+    """Hosts whose disks are their own."""
+    world = World(cloud, tmp_path, hosts=2)
+    for number, host in enumerate(world.hosts):
+        host.capabilities = msgspec.structs.replace(host.capabilities, disk_store=f"store-{number}")
+        host.step()
+    return world
+
+
+def act(world: World, server: str, word: str, argument: Any = None) -> int:
+    return world.nova("POST", f"/servers/{server}/action", {word: argument}, world.admin).status
+
+
+def test_moved_cold_it_runs_elsewhere_waits_to_be_confirmed_and_holds_the_room_to_return(world: World) -> None:
+    server = boot_on(world, "h1")
+    assert act(world, server, "migrate") == 202
+    world.settle()
+    assert world.running()[server] != ["h1"] and len(world.running()[server]) == 1
+    assert status(world, server) == "VERIFY_RESIZE"
+    held = world.store.read(allocation_sums)
+    assert held[world.hosts[0].host_id][2] == 128 and sum(sums[2] for sums in held.values()) == 256
+    assert act(world, server, "confirmResize") == 204
+    assert status(world, server) == "ACTIVE"
+    assert world.hosts[0].host_id not in world.store.read(allocation_sums)
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+def test_reverted_it_is_back_where_it_was(world: World) -> None:
+    server = boot_on(world, "h2")
+    act(world, server, "migrate", {"host": "h3"})
+    world.settle()
+    assert world.running()[server] == ["h3"]
+    assert act(world, server, "revertResize") == 202
+    world.settle()
+    assert world.running()[server] == ["h2"]
+    assert status(world, server) == "ACTIVE"
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+def test_a_stopped_server_moves_and_stays_stopped(world: World) -> None:
+    server = boot_on(world, "h1")
+    act(world, server, "os-stop")
+    world.settle()
+    act(world, server, "migrate", {"host": "h2"})
+    world.settle()
+    act(world, server, "confirmResize")
+    assert server not in world.running() and status(world, server) == "SHUTOFF"
+    act(world, server, "os-start")
+    world.settle()
+    assert world.running()[server] == ["h2"]
+
+
+def test_moved_live_it_is_never_ended_and_never_runs_twice(world: World) -> None:
+    server = boot_on(world, "h1")
+    assert act(world, server, "os-migrateLive", {"host": "h2", "block_migration": "auto"}) == 202
+    seen = set()
+    for _ in range(40):
+        world.engine.run_once()
+        for host in world.hosts:
+            host.step()
+            runs = [h.name for h in world.hosts if runs_on(h, server)]
+            assert len(runs) <= 1
+            seen.add(tuple(runs))
+    assert seen == {("h1",), (), ("h2",)}  # halted on both while the owner changes
+    assert status(world, server) == "ACTIVE"
+    assert world.store.read(lambda tx: departed_from(tx, server)) == []
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+def runs_on(host: HostStandIn, server: str) -> bool:
+    seen = host.hypervisor.machines().get(server)
+    return seen is not None and seen.run == "running"
+
+
+def test_where_disks_are_not_shared_a_running_server_takes_its_disk_along_and_a_stopped_one_stays(
+    apart: World,
+) -> None:
+    server = boot_on(apart, "h1")
+    act(apart, server, "migrate")
+    apart.settle()
+    assert apart.running()[server] == ["h2"] and status(apart, server) == "VERIFY_RESIZE"
+    act(apart, server, "confirmResize")
+    act(apart, server, "os-stop")
+    apart.settle()
+    answer = apart.nova("POST", f"/servers/{server}/action", {"migrate": None}, apart.admin)
+    assert answer.status == 400 and "does not share the disks" in answer.json["badRequest"]["message"]
+
+
+def test_a_resize_that_its_host_has_no_room_for_goes_elsewhere_and_back(cloud: Cloud, tmp_path: Path) -> None:
+    world = World(cloud, tmp_path, hosts=2, capabilities=SHARED)
+    world.hosts[0].capabilities = msgspec.structs.replace(world.hosts[0].capabilities, memory_mib=512 + 200)
+    world.hosts[0].step()
+    server = boot_on(world, "h1")
+    assert act(world, server, "resize", {"flavorRef": "1"}) == 202  # 512 MiB
+    world.settle()
+    assert world.running()[server] == ["h2"] and status(world, server) == "VERIFY_RESIZE"
+    assert world.store.read(allocation_sums)[world.hosts[1].host_id][2] == 512
+    act(world, server, "revertResize")
+    world.settle()
+    assert world.running()[server] == ["h1"] and status(world, server) == "ACTIVE"
+    assert [(held.host_id, held.memory_mib) for held in world.store.read(allocations_list)] == [
+        (world.hosts[0].host_id, 128)
+    ]
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+@pytest.mark.parametrize("word", ["migrate", "os-migrateLive"])
+def test_a_target_that_dies_on_the_way_is_left_for_another(world: World, word: str) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    act(world, server, word, None if word == "migrate" else {"host": None, "block_migration": "auto"})
+    world.engine.run_once()
+    (way,) = world.store.read(passages_list)
+    target = next(host for host in world.hosts if host.host_id == way.target_id)
+    target.die()
+    for _ in range(30):  # a cold one may have become its target's at the last moment: then that is evacuated
+        auto.look(4)
+        world.settle()
+    assert len(world.running()[server]) == 1 and world.running()[server] != [target.name]
+    third = world.running()[server][0]
+    target.come_back()
+    world.settle()
+    assert world.running()[server] == [third]
+    assert world.store.read(lambda tx: departed_from(tx, server)) == []
+
+
+def test_a_source_that_dies_on_the_way_is_evacuated(world: World) -> None:
+    server = boot_on(world, "h1")
+    auto = Steady(world)
+    act(world, server, "os-migrateLive", {"host": "h2", "block_migration": "auto"})
+    world.engine.run_once()
+    world.hosts[0].die()
+    auto.look(90)
+    world.settle()
+    auto.look(20)
+    world.settle()
+    assert len(world.running()[server]) == 1 and world.running()[server] != ["h1"]
+    world.hosts[0].come_back()
+    world.settle()
+    assert len(world.running()[server]) == 1
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+@pytest.mark.parametrize("word", ["migrate", "os-migrateLive"])
+@pytest.mark.parametrize("steps", range(6))
+def test_deleted_on_its_way_nothing_of_it_is_left_anywhere(world: World, word: str, steps: int) -> None:
+    server = boot_on(world, "h1")
+    act(world, server, word, None if word == "migrate" else {"host": "h2", "block_migration": "auto"})
+    for _ in range(steps):
+        world.engine.run_once()
+        for host in world.hosts:
+            host.step()
+    assert world.nova("DELETE", f"/servers/{server}", client=world.admin).status == 204
+    world.settle()
+    assert world.running() == {} and status(world, server) == "GONE"
+    held = (world.store.read(passages_list), world.store.read(allocations_list))
+    assert (*held, world.store.read(lambda tx: departed_from(tx, server)), world.audit()) == ([], [], [], [])
+
+
+def test_a_move_that_stands_still_is_tried_elsewhere_and_given_up_with_the_server_as_it_was(world: World) -> None:
+    server = boot_on(world, "h1")
+    for host in world.hosts[1:]:
+        host.deaf = True  # alive, and does nothing
+    world.clock.advance_s(1)
+    act(world, server, "os-migrateLive", {"host": None, "block_migration": "auto"})
+    for _ in range(4 * MOVE_STALLED_S // 4):
+        world.clock.advance_s(4)
+        world.settle()
+    assert world.running()[server] == ["h1"] and status(world, server) == "ACTIVE"
+    story = world.nova("GET", f"/servers/{server}/os-instance-actions", client=world.admin).json["instanceActions"]
+    assert story[0]["action"] == "live-migration" and "nothing came" in story[0]["message"]
+    for host in world.hosts:
+        host.deaf = False
+    world.settle()
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+    assert world.store.read(lambda tx: departed_from(tx, server)) == []
+
+
+@pytest.mark.parametrize("word", ["migrate", "os-migrateLive"])
+def test_killed_before_any_statement_of_a_move_it_ends_as_if_nothing_had_been(world: World, word: str) -> None:
+    argument = {"host": None} if word == "migrate" else {"host": None, "block_migration": "auto"}
+    for statements in itertools.count():
+        server = boot_on(world, "h1", f"s{statements}")
+        act(world, server, word, argument)
+        killed = run_doomed(world, statements)
+        world.clock.advance_s(OPERATION_LEASE_S + 1)
+        for host in world.hosts:
+            host.restart()
+            host.step()
+        world.settle(world.make_engine(worker=f"next-{statements}"))
+        assert len(world.running()[server]) == 1 and world.running()[server] != ["h1"]
+        if word == "migrate":
+            assert act(world, server, "confirmResize") == 204
+        assert world.store.read(passages_list) == []
+        world.nova("DELETE", f"/servers/{server}", client=world.admin)
+        world.settle()
+        assert (world.running(), world.store.read(allocations_list), world.audit()) == ({}, [], [])
+        if not killed:
+            assert statements > 10, "it was never killed inside"
+            return
+
+
+def test_what_cannot_be_moved_is_refused_with_the_reason(world: World) -> None:
+    server = boot_on(world, "h1")
+    for word, body, status_code in (
+        ("migrate", {"host": "h1"}, 400),
+        ("migrate", {"host": "nobody"}, 400),
+        ("os-migrateLive", {"host": "nobody", "block_migration": "auto"}, 400),
+        ("os-migrateLive", {"host": "h2"}, 400),  # block_migration is wanted
+        ("os-migrateLive", "h2", 400),
+        ("migrate", {"hosts": "h2"}, 400),
+    ):
+        assert act(world, server, word, body) == status_code, (word, body)
+    act(world, server, "os-stop")
+    world.settle()
+    assert act(world, server, "os-migrateLive", {"host": "h2", "block_migration": "auto"}) == 409
+    assert world.store.read(passages_list) == []
+
+
+def test_a_guest_of_another_qemu_is_not_moved_live(world: World) -> None:
+    server = boot_on(world, "h1")
+    for host in world.hosts[1:]:
+        host.capabilities = msgspec.structs.replace(host.capabilities, hypervisor_version="2")
+    world.settle()
+    answer = world.nova(
+        "POST", f"/servers/{server}/action", {"os-migrateLive": {"host": None, "block_migration": "auto"}}, world.admin
+    )
+    assert answer.status == 400 and "its hypervisor is simulated 2" in answer.json["badRequest"]["message"]
+
+
+def test_members_that_must_be_apart_do_not_meet_on_their_ways(world: World) -> None:
+    body = {"server_group": {"name": "apart", "policy": "anti-affinity"}}
+    group = world.nova("POST", "/os-server-groups", body, world.admin).json["server_group"]["id"]
+    first, second = (boot_on(world, host, host, hints={"group": group}) for host in ("h1", "h2"))
+    assert act(world, first, "os-migrateLive", {"host": None, "block_migration": "auto"}) == 202
+    world.engine.run_once()
+    answer = world.nova("POST", f"/servers/{second}/action", {"migrate": None}, world.admin)
+    assert answer.status == 400, "the only other host is taken by the one that is on its way"
+    world.settle()
+    assert world.running()[first] == ["h3"] and world.running()[second] == ["h2"]
