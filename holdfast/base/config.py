@@ -37,7 +37,7 @@ class Settings:
     underlay_cidr: str = "198.19.0.0/16"  # between the hosts of one machine, where there are several
     uplink: str = ""  # link of this host to the public networks; empty: this host is their gateway
     uplink_routers: str = ""  # range of this host's routers on an uplink that other hosts are on, too
-    shared: str = ""  # directory that all hosts mount at this path, for disks, volumes and images; empty: none
+    shared: str = ""  # directory that all hosts mount at this path, for disks, volumes and images; `none`: none
     evacuate: str = "auto"  # what a dead host ran starts elsewhere by itself; or manual: only when somebody asks
     log_format: str = "text"  # text or json
     vcpu_ratio: float = 16.0  # virtual processors promised per real one

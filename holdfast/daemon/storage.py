@@ -13,6 +13,7 @@ from holdfast.base import config
 from holdfast.daemon.places import Places, write_private
 from holdfast.host.agent.store import store_identity, store_mark
 
+NONE = "none"  # the word of the setting: each host keeps its own, also several of one machine
 CHOICE = "shared"  # file of a host: the directory that it shares; empty: none
 
 
@@ -44,7 +45,8 @@ def storage_of(home: Path) -> Storage:
 
 def storage_choose(places: Places, settings: config.Settings, names: Sequence[str]) -> None:
     """Choose for hosts that are new: what the setting says, or one directory for several hosts of one machine."""
-    shared = settings.shared or (str(places.state / "shared") if len(names) > 1 else "")
+    default = str(places.state / "shared") if len(names) > 1 else ""
+    shared = "" if settings.shared == NONE else settings.shared or default
     for name in names:
         home = places.host(name)
         if (home / "id").exists() or (home / CHOICE).exists():

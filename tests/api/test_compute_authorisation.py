@@ -30,6 +30,7 @@ BODIES: dict[str, Any] = {
     "quota_update": {"quota_set": {"cores": 1}},
     "class_update": {"quota_class_set": {"cores": 1}},
     "aggregate_create": {"aggregate": {"name": "x"}},
+    "server_migration_act": {"force_complete": None},
     "aggregate_absent": {"aggregate": {"name": "x"}},
 }
 OPEN = {

@@ -157,6 +157,7 @@ def test_every_word_of_novas_has_a_state(world: World) -> None:
     uuid = uuid_of(world, world.launch(boto)["InstanceId"])
     server = world.store.read(lambda tx: server_fetch(tx, uuid))
     acts = ("", "server_reboot", "server_resize", "server_revert", "server_rebuild", "server_pause", "server_stop")
+    acts += ("server_migrate", "server_live_migrate")
     seen = set()
     for state in InstanceState:
         for power in Power:
@@ -165,7 +166,7 @@ def test_every_word_of_novas_has_a_state(world: World) -> None:
                 word = state_of(msgspec.structs.replace(server, instance=row, act=act))
                 assert word in CODES
                 seen.add(word)
-    assert seen == set(CODES) and len(VM_STATE) == 12, "a new word of Nova's: does state_of know it?"
+    assert seen == set(CODES) and len(VM_STATE) == 13, "a new word of Nova's: does state_of know it?"
 
 
 def test_a_paused_server_is_stopped_and_a_start_brings_it_back(world: World) -> None:

@@ -113,6 +113,16 @@ def test_a_paused_guest_arrives_paused(pair: Pair) -> None:
     assert pair.seen(pair.two) == (Run.RUNNING, Reason.NONE)
 
 
+def test_a_guest_that_came_goes_on_and_back(pair: Pair) -> None:
+    for _ in range(2):
+        pair.sent()
+        pair.target().activate(pair.spec.instance_id)
+        pair.source().stop(pair.spec.instance_id, 0)
+        pair.source().forget(pair.spec.instance_id)
+        pair.one, pair.two = pair.two, pair.one
+    assert pair.seen(pair.one) == (Run.RUNNING, Reason.NONE)
+
+
 def test_a_guest_that_was_sent_may_be_taken_back(pair: Pair) -> None:
     pair.sent()
     assert pair.source().cancel_send(pair.spec.instance_id).state is SendState.SENT

@@ -116,6 +116,45 @@ def test_where_disks_are_not_shared_a_running_server_takes_its_disk_along_and_a_
     assert answer.status == 400 and "does not share the disks" in answer.json["badRequest"]["message"]
 
 
+def test_block_migration_is_done_when_asked_for_and_refused_where_it_cannot_be(apart: World) -> None:
+    server = boot_on(apart, "h1")
+    refused = apart.nova("POST", f"/servers/{server}/action", live(block_migration=False), apart.admin)
+    assert refused.status == 400 and "does not share" in refused.json["badRequest"]["message"]
+    assert act(apart, server, *live(block_migration=True).popitem()) == 202
+    apart.settle()
+    assert apart.running()[server] == ["h2"]
+
+
+def live(**words: Any) -> dict[str, Any]:
+    return {"os-migrateLive": {"host": None, "block_migration": "auto", **words}}
+
+
+def test_novas_migrations_tell_what_goes_on_and_call_it_off(world: World) -> None:
+    server = boot_on(world, "h1")
+    for host in world.hosts[1:]:
+        host.deaf = True
+    act(world, server, *live(host="h2").popitem())
+    world.settle()
+    (shown,) = world.nova("GET", f"/servers/{server}/migrations", client=world.admin).json["migrations"]
+    assert (shown["status"], shown["source_compute"], shown["dest_compute"]) == ("running", "h1", "h2")
+    (listed,) = world.nova("GET", "/os-migrations?migration_type=live-migration", client=world.admin).json["migrations"]
+    assert (listed["id"], listed["instance_uuid"]) == (shown["id"], server)
+    assert world.nova("GET", "/os-migrations?host=h3", client=world.admin).json["migrations"] == []
+    one = f"/servers/{server}/migrations/{shown['id']}"
+    assert world.nova("GET", one, client=world.admin).json["migration"]["uuid"] == listed["uuid"]
+    assert world.nova("POST", f"{one}/action", {"force_complete": None}, world.admin).status == 501
+    for method, path in (("GET", one), ("DELETE", one), ("GET", "/os-migrations"), ("GET", one.rpartition("/")[0])):
+        assert world.nova(method, path).status in (403, 404), path
+    assert world.nova("DELETE", one, client=world.admin).status == 202
+    for host in world.hosts:
+        host.deaf = False
+    world.settle()
+    assert world.running()[server] == ["h1"] and status(world, server) == "ACTIVE"
+    (listed,) = world.nova("GET", "/os-migrations", client=world.admin).json["migrations"]
+    assert listed["status"] == "cancelled" and world.nova("DELETE", one, client=world.admin).status == 404
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
 def test_a_resize_that_its_host_has_no_room_for_goes_elsewhere_and_back(cloud: Cloud, tmp_path: Path) -> None:
     world = World(cloud, tmp_path, hosts=2, capabilities=SHARED)
     world.hosts[0].capabilities = msgspec.structs.replace(world.hosts[0].capabilities, memory_mib=512 + 200)
@@ -245,6 +284,18 @@ def test_what_cannot_be_moved_is_refused_with_the_reason(world: World) -> None:
     world.settle()
     assert act(world, server, "os-migrateLive", {"host": "h2", "block_migration": "auto"}) == 409
     assert world.store.read(passages_list) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "body"), [("migrate", None), ("os-migrateLive", {"host": None, "block_migration": "auto"})]
+)
+def test_only_an_administrator_moves_a_server(world: World, word: str, body: Any) -> None:
+    server = world.boot()
+    world.settle()
+    before = world.running()
+    assert world.act(server, word, body).status == 403
+    world.settle()
+    assert world.running() == before and world.store.read(passages_list) == []
 
 
 def test_a_guest_of_another_qemu_is_not_moved_live(world: World) -> None:

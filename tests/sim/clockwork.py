@@ -292,10 +292,22 @@ class Thread:
         """Nobody here waits for an end."""
 
 
+class Timer(Thread):
+    """threading.Timer."""
+
+    def __init__(self, interval: float, function: Any) -> None:
+        def later() -> None:
+            loop().sleep(interval)
+            function()
+
+        super().__init__(later, "timer")
+        self.daemon = True
+
+
 class ThreadingStandIn:
     """The module `threading`, for the product's modules."""
 
-    Thread, Event, Condition, Lock = Thread, Event, Condition, Condition
+    Thread, Timer, Event, Condition, Lock = Thread, Timer, Event, Condition, Condition
 
     @staticmethod
     def get_ident() -> int:

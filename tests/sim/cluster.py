@@ -18,6 +18,7 @@ from tests.sim.clockwork import Loop, Violation
 from tests.sim.faults import FAULTS
 from tests.sim.hosts import TOKEN, SimHost
 from tests.sim.mutants import Mutant, without
+from tests.sim.operators import Operators
 from tests.sim.replicas import Replica
 from tests.sim.rest import Rest
 from tests.sim.rules import World
@@ -39,8 +40,8 @@ class SeedFailed(AssertionError):
 class Cluster:
     """Everything of one seed."""
 
-    def __init__(self, loop: Loop, kinds: tuple[str, ...] = ()) -> None:
-        """`kinds` names the faults that happen; none: the dice do."""
+    def __init__(self, loop: Loop, kinds: tuple[str, ...] = (), operators: bool = True) -> None:
+        """`kinds` names the faults that happen; none: the dice do. `operators` move servers as well."""
         self.kinds = kinds
         self.loop, dice = loop, loop.dice
         self.counts: Counter[str] = Counter()
@@ -67,6 +68,8 @@ class Cluster:
         for replica in self.replicas:
             replica.restarts_in_s = lambda: dice.choice((0.5, 2, 20))
         self.users = Users(self.wire, self.ground)
+        names = [host.name for host in self.hosts]
+        self.operators = Operators(self.users, loop.seed, names) if operators else None
 
     def seen(self, what: str) -> None:
         """Count a kind of event: a run in which one never happened proves nothing about it."""
@@ -82,6 +85,8 @@ class Cluster:
             host.boot()
         loop.run(20)
         self.users.live(loop.seconds + CHAOS_S, dice.choice((3.0, 6.0, 15.0)))
+        if self.operators is not None:
+            self.operators.work(loop.seconds + CHAOS_S)
         self.chaos()
         self.heal()
         rest = Rest(self)
@@ -198,7 +203,7 @@ def run_seed(
     collected = gc.isenabled()
     gc.disable()
     with stood_in(loop, tell), without(mutant):
-        cluster = Cluster(loop, kinds)
+        cluster = Cluster(loop, kinds, operators=mutant is None or mutant.operators)
         try:
             cluster.live()
         except Violation as err:

@@ -19,6 +19,7 @@ from holdfast.domain.observed import Capabilities
 from holdfast.host.agent import link as links
 from holdfast.host.agent.agent import Agent, Parts
 from holdfast.host.agent.desk import Desk
+from holdfast.host.agent.machine import ELSEWHERE
 from holdfast.host.agent.reached import ReachedFiles
 from holdfast.host.agent.registration import Registration
 from holdfast.host.agent.simulated import SimulatedNetwork, blank_image
@@ -31,7 +32,7 @@ from holdfast.host.keeper.watchdog import Watchdog
 from holdfast.host.volumes.files import VolumeFiles
 from tests.sim.clockwork import Process, Violation, current, loop
 from tests.sim.disks import SimDisks
-from tests.sim.rules import World
+from tests.sim.rules import AFTER_A_THAW_S, World
 from tests.sim.wire import Wire
 
 TOKEN = "token"
@@ -50,9 +51,11 @@ class Machines(Simulated):
         super().start(spec)
 
     def _write(self, instance_id: str, machine: Any) -> None:
-        runs = machine.run != Run.STOPPED
+        elsewhere = machine.reason in ELSEWHERE  # on its way in or out: no disk is open, and no processor runs
+        runs = machine.run != Run.STOPPED and not elsewhere
         if runs:
             self.host.lock_check(instance_id)
+            self.host.disk_check(instance_id)
         super()._write(instance_id, machine)
         self.host.moved(instance_id, runs)
 
@@ -217,6 +220,13 @@ class SimHost:
     def lock_check(self, instance_id: str) -> None:
         if other := self.world.locked(self, instance_id):
             raise Unavailable(f'Failed to get "write" lock: {other} holds the disk', code="disk_locked")
+
+    def disk_check(self, instance_id: str) -> None:
+        """A host that was frozen within a start finds the disk gone, and opens none."""
+        gone = (self.disk_store, instance_id) not in self.world.disks
+        if gone and loop().seconds - self.thawed_s < AFTER_A_THAW_S:
+            self.world.seen("a thawed host found a disk gone")
+            raise Unavailable("Could not open the disk: No such file or directory")
 
     # its processes
 

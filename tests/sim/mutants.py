@@ -34,6 +34,7 @@ class Mutant:
     remove: Callable[[Put], None]
     seed: int
     faults: tuple[str, ...] = ()
+    operators: bool = False  # whether it takes somebody who moves servers to see it
 
 
 def keeper(put: Put) -> None:

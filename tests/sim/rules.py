@@ -24,8 +24,14 @@ AT_EVERY_COMMIT = {
         SELECT i.id FROM instance i LEFT JOIN allocation a ON a.instance_id = i.id
         WHERE i.host_id != '' AND a.instance_id IS NULL""",
     "I3 more is promised than there is": """
-        SELECT h.name FROM host h JOIN allocation a ON a.host_id = h.id WHERE h.capabilities IS NOT NULL GROUP BY h.id
+        SELECT h.name FROM host h JOIN (
+            SELECT host_id, memory_mib FROM allocation UNION ALL SELECT target_id, memory_mib FROM passage
+        ) a ON a.host_id = h.id WHERE h.capabilities IS NOT NULL GROUP BY h.id
         HAVING sum(a.memory_mib) > json_extract(h.capabilities, '$.memory_mib') - 512""",
+    "a way that nobody goes": """
+        SELECT p.instance_id FROM passage p JOIN instance i ON i.id = p.instance_id
+        LEFT JOIN operation o ON o.resource_id = i.id AND o.state = 'open'
+        WHERE p.source_id != i.host_id AND p.kind != 'return' OR p.kind != 'return' AND o.id IS NULL""",
     "I4 an address on two ports": """
         SELECT address FROM subnet_address WHERE port_id IS NOT NULL GROUP BY subnet_id, address HAVING count(*) > 1""",
     "I4 a MAC on two ports": "SELECT mac FROM port GROUP BY network_id, mac HAVING count(*) > 1",

@@ -170,7 +170,7 @@ def server_migration_abort(call: Call) -> Reply:
 
 def server_migration_act(call: Call) -> Reply:
     """POST servers/ID/migrations/NUMBER/action {"force_complete": null}: not here."""
-    requests.body_of(call, "force_complete", {}) if call.json().get("force_complete") is not None else None
+    requests.wrapped(call, "force_complete")
     call.services.store.read(lambda tx: _asked(call, tx, "force_complete"))
     raise NotSupported("a live migration cannot be forced to its end: it may be called off, and made cold instead")
 

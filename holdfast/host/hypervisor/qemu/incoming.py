@@ -19,7 +19,7 @@ from holdfast.host.hypervisor.qemu.passage import key_write
 from holdfast.host.hypervisor.qemu.volumes import id_of, nodes_of
 from holdfast.host.hypervisor.qmp import Qmp
 
-CREDENTIALS = "passage"
+AWAITED = "awaited"  # our end of the credentials; one that was received may be sent on, with others
 WAITING = "inmigrate"
 ANNOUNCE = {"initial": 50, "max": 550, "rounds": 5, "step": 100}  # milliseconds: QEMU's own; switches learn from it
 _BACKLOG = 8
@@ -40,11 +40,11 @@ def listen(
 ) -> Where:
     """Let a machine that was started without a guest wait for one; returns where."""
     key_write(directory, passage, owner)
-    credentials = {"qom-type": "tls-creds-psk", "id": CREDENTIALS, "dir": str(directory), "endpoint": "server"}
+    credentials = {"qom-type": "tls-creds-psk", "id": AWAITED, "dir": str(directory), "endpoint": "server"}
     monitor.execute("object-add", credentials)
     capabilities = [{"capability": "late-block-activate", "state": True}]
     monitor.execute("migrate-set-capabilities", {"capabilities": capabilities})
-    monitor.execute("migrate-set-parameters", {"tls-creds": CREDENTIALS, "announce-rounds": 0})
+    monitor.execute("migrate-set-parameters", {"tls-creds": AWAITED, "announce-rounds": 0})
     monitor.execute("migrate-incoming", {"uri": f"tcp:{in_uri(address)}:0"})
     port = _port_of(monitor.execute("query-migrate").get("socket-address", ()))
     if passage.copy is Copy.NONE:
@@ -76,7 +76,7 @@ def _offer_disks(monitor: Qmp, address: str, nodes: Sequence[str]) -> int:
         listener.listen(_BACKLOG)
         monitor.give("disks", listener.fileno())
         at = {"type": "fd", "data": {"str": "disks"}}
-        monitor.execute("nbd-server-start", {"addr": at, "tls-creds": CREDENTIALS})
+        monitor.execute("nbd-server-start", {"addr": at, "tls-creds": AWAITED})
         for node in nodes:
             export = {"type": "nbd", "id": f"export-{node}", "node-name": node, "name": node, "writable": True}
             monitor.execute("block-export-add", export)

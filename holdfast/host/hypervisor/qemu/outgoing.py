@@ -23,9 +23,10 @@ from holdfast.base.limits import (
     MOVE_SWITCH_S,
 )
 from holdfast.host.hypervisor.driver import Copy, Passage, Sending, SendState, Where
-from holdfast.host.hypervisor.qemu.incoming import CREDENTIALS, in_uri, is_guests
+from holdfast.host.hypervisor.qemu.incoming import in_uri, is_guests
 from holdfast.host.hypervisor.qmp import Qmp
 
+CREDENTIALS = "passage"
 HALTED = "postmigrate"
 GOING_ON = {"setup", "active", "pre-switchover", "device", "cancelling", "wait-unplug"}
 _MIRROR = "mirror-"
