@@ -115,6 +115,7 @@ class Machine(msgspec.Struct, frozen=True):
     disk_made: int = 0  # the root disk of this number exists: it is opened, and never made
     volumes: tuple[AttachedVolume, ...] = ()
     move: Move | None = None
+    priority: int = 50  # 0 to 100: when a host comes up, it starts the highest first
     keep_disk: bool = False  # with `present` false: it may run elsewhere, with this disk, which stays
 
 

@@ -222,6 +222,19 @@ class ServerGroup(msgspec.Struct, frozen=True):
     created_us: int
 
 
+PRIORITY_KEY, PRIORITY_DEFAULT, PRIORITY_MAX = "holdfast:priority", 50, 100
+
+
+def priority_of(row: Instance) -> int:
+    """The rank of a server, 0 to 100: its flavor's, which its owner may lower by a metadata item of the same name."""
+    of_flavor = _number(row.flavor.extra_specs.get(PRIORITY_KEY), PRIORITY_DEFAULT)
+    return min(of_flavor, _number(row.properties.get(PRIORITY_KEY), of_flavor))
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    return min(int(text), PRIORITY_MAX) if text and text.isascii() and text.isdigit() else otherwise
+
+
 def require_idle(row: Instance, act: str) -> None:
     """Raise Conflict unless an act that needs a server on a host may begin."""
     if not row.host_id or row.state not in (InstanceState.READY, InstanceState.FAILED):

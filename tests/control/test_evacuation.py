@@ -180,6 +180,30 @@ def test_the_word_of_an_operator_does_not_outweigh_a_host_that_reports(world: Wo
     assert missing == ""
 
 
+def test_after_a_power_cut_a_host_starts_what_ran_again_the_highest_priority_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = {"low": "10", "middle": None, "lowest": "0", "lower": "20"}
+    servers = {
+        boot_on(world, "h1", name, metadata={"holdfast:priority": rank} if rank else {}): name
+        for name, rank in ranks.items()
+    }
+    off = boot_on(world, "h1", "off")
+    world.nova("POST", f"/servers/{off}/action", {"os-stop": None}, world.admin)
+    world.settle()
+    started: list[str] = []
+    host = world.hosts[0]
+    real = host.hypervisor.start
+    monkeypatch.setattr(host.hypervisor, "start", lambda spec: (started.append(spec.instance_id), real(spec)))
+    host.die()
+    world.clock.advance_s(HOST_LEASE_S + LEASE_MARGIN_S + 1)
+    host.come_back()
+    world.settle()
+    assert [servers[server] for server in started] == ["middle", "lower", "low", "lowest"]
+    assert set(world.running()) == set(servers) and status(world, off) == "SHUTOFF"
+    assert world.audit() == []
+
+
 def test_a_target_that_dies_too_is_left_for_a_third(world: World) -> None:
     server = boot_on(world, "h1")
     auto = Steady(world)

@@ -196,6 +196,7 @@ def run_seed(
     tell: Callable[[str], None] | None = None,
     mutant: Mutant | None = None,
     kinds: tuple[str, ...] = (),
+    operators: bool = True,
 ) -> tuple[Counter[str], str]:
     """Run one seed; returns what happened in it and a digest of its story. Raises SeedFailed."""
     loop = Loop(seed, tell)
@@ -203,7 +204,7 @@ def run_seed(
     collected = gc.isenabled()
     gc.disable()
     with stood_in(loop, tell), without(mutant):
-        cluster = Cluster(loop, kinds, operators=mutant is None or mutant.operators)
+        cluster = Cluster(loop, kinds, operators)
         try:
             cluster.live()
         except Violation as err:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _STATE = "SELECT state, launched_us FROM instance WHERE id = ?"
+_STORE = "SELECT h.disk_store FROM instance i JOIN host h ON h.id = i.host_id WHERE i.id = ?"
 
 
 @dataclass
@@ -68,7 +69,15 @@ class SimDisks(SimulatedDisks):
             return
         state = self.host.world.rows(_STATE, instance_id)
         never = state and state[0] == ("failed", 0)  # it was never seen to run, and its builder gave it up
-        if disk.written and state and not never and state[0][0] not in ("building", "deleting", "deleted"):
+        lost = state and state[0][0] not in ("building", "deleting", "deleted") and not self._copied(instance_id)
+        if disk.written and lost and not never:
             raise Violation(f"I7 {self.host.name} removes the disk of {instance_id}, which is {state[0][0]}")
         self.host.writers_check(instance_id, "removed")
         del self.disks[self._key(instance_id)]
+
+    def _copied(self, instance_id: str) -> bool:
+        """Whether its owner has a disk of its own of it, which a guest has run on."""
+        owner = self.host.world.rows(_STORE, instance_id)
+        store = str(owner[0][0]) if owner else self.host.disk_store
+        copy = self.disks.get((store, instance_id))
+        return store != self.host.disk_store and copy is not None and copy.written

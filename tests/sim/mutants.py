@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import update
+from sqlalchemy import func, select, update
 
 from holdfast.api.hosts import handlers
 from holdfast.control.operations import engine, host_desired, host_report
 from holdfast.control.operations.act import NEXT, Step
 from holdfast.control.operations.host import fencing, holders, lease
 from holdfast.control.operations.registry import ACTS
-from holdfast.control.operations.server import create, evacuate, placing
+from holdfast.control.operations.server import create, evacuate, migrate, passing, placing
 from holdfast.control.scheduler import place
 from holdfast.control.store import operation as operations
+from holdfast.control.store.host import allocation
 from holdfast.control.store.host_lease import lease_fetch, proofs_of
 from holdfast.domain.lease import HostLease, Proof
 from holdfast.host.agent.machine import Worker
@@ -146,6 +147,26 @@ def owner_of_reports(put: Put) -> None:
     put(host_report, "_settle", heard)
 
 
+def left_before_taken(put: Put) -> None:
+    """A server that moves cold is its target's before its source said that nothing of it runs."""
+    put(migrate, "LEFT", "")
+
+
+def room_on_the_way(put: Put) -> None:
+    """Room that is held for servers on their way counts for nothing."""
+    held = select(allocation.c.host_id, func.count(), *[func.sum(allocation.c[name]) for name in _SIZES])
+    sums = held.group_by(allocation.c.host_id)
+    put(placing, "allocation_sums", lambda tx: {row[0]: tuple(map(int, row[1:])) for row in tx.all(sums)})
+
+
+_SIZES = ("vcpus", "memory_mib", "disk_gib")
+
+
+def ends_told(put: Put) -> None:
+    """Nobody tells the host that a server left, or did not come to after all, to end what it has of it."""
+    put(passing, "departed_add", lambda *args, **words: None)
+
+
 MUTANTS = (
     Mutant("keeper", keeper, 11),
     Mutant("lease_waited_for", lease_waited_for, 4),
@@ -161,6 +182,9 @@ MUTANTS = (
     Mutant("disk_adopted", disk_adopted, 4),
     Mutant("word_and_lease", word_and_lease, 1, ("link_cut", "agent_frozen", "word_given_wrongly")),
     Mutant("owner_of_reports", owner_of_reports, 1),
+    Mutant("left_before_taken", left_before_taken, 1, operators=True),
+    Mutant("room_on_the_way", room_on_the_way, 1, operators=True),
+    Mutant("ends_told", ends_told, 1, operators=True),
 )
 
 

@@ -22,10 +22,10 @@ mutant = next(m for m in MUTANTS if m.name == sys.argv[1])
 try:
     for seed in (mutant.seed, *range(1, int(sys.argv[2]))):
         try:
-            run_seed(seed, mutant=mutant, kinds=mutant.faults)
+            run_seed(seed, mutant=mutant, kinds=mutant.faults, operators=mutant.operators)
         except SeedFailed as err:
             print("CAUGHT", seed, str(err).splitlines()[0])
-            run_seed(seed, kinds=mutant.faults)
+            run_seed(seed, kinds=mutant.faults, operators=mutant.operators)
             break
 finally:
     forget_ground()

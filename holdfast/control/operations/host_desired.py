@@ -26,7 +26,7 @@ from holdfast.domain.desired import (
 )
 from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.host import Passage, PassageKind
-from holdfast.domain.instance import Instance
+from holdfast.domain.instance import Instance, priority_of
 from holdfast.domain.lease import Departed
 
 
@@ -94,6 +94,7 @@ def _machine(row: Instance, interfaces: tuple[Interface, ...], volumes: tuple[At
         config_drive=row.config_drive,
         metadata=_metadata(row, interfaces),
         volumes=volumes,
+        priority=priority_of(row),
     )
 
 

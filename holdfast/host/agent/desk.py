@@ -6,6 +6,7 @@ Applying an update twice, or an older one, changes nothing: a machine is only re
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import msgspec
 
@@ -38,7 +39,7 @@ class Desk:
             return self._machines.get(machine.instance_id) == machine
 
     def apply(self, update: HostUpdate) -> list[str]:
-        """Take an update in; returns the instances that changed."""
+        """Take an update in; returns the instances that changed, in the order of `instance_ids`."""
         with self._lock:
             if update.full:
                 named = {machine.instance_id for machine in update.machines}
@@ -59,7 +60,7 @@ class Desk:
             if update.network is not None:
                 self._network = update.network
             self.version = max(self.version, update.version)
-            return changed
+            return self._in_order(changed)
 
     def machine(self, instance_id: str) -> Machine | None:
         with self._lock:
@@ -88,8 +89,12 @@ class Desk:
                 del self._volumes[file_id]
 
     def instance_ids(self) -> list[str]:
+        """What is known, the highest priority first: after a loss of power that is the order of the starts."""
         with self._lock:
-            return list(self._machines)
+            return self._in_order(self._machines)
+
+    def _in_order(self, instance_ids: Iterable[str]) -> list[str]:
+        return sorted(instance_ids, key=lambda instance_id: -self._machines[instance_id].priority)
 
     def whole(self) -> DesiredHost:
         """Everything, with each network's ports in it: what the host's network is made from."""

@@ -104,9 +104,12 @@ class LocalDisks:
         return Prepared(tuple(disks), kernel, ramdisk)
 
     def remove(self, instance_id: str) -> None:
-        home = self._directory / instance_id
-        if is_id(instance_id) and home.is_dir():
-            shutil.rmtree(home)
+        if not is_id(instance_id):
+            return
+        aside = self._kept.glob(f"{instance_id}.*") if self._kept is not None and self._kept.is_dir() else ()
+        for home in (self._directory / instance_id, *aside):
+            if home.is_dir():
+                shutil.rmtree(home)
 
     def capture(self, machine: Machine) -> None:
         home = self._directory / machine.instance_id

@@ -43,7 +43,7 @@ class Disks(Protocol):
         """Forget a machine that may run elsewhere: its data stays, whatever else was made for it goes."""
 
     def remove(self, instance_id: str) -> None:
-        """Remove every file of a machine. Unknown: nothing."""
+        """Remove every file of a machine, also what it left behind. Unknown: nothing."""
 
     def capture(self, machine: Machine) -> None:
         """Send the root disk to the image that the machine is captured into."""

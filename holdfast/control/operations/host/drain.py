@@ -20,7 +20,6 @@ from holdfast.base.limits import DRAIN_MOVES
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, wait
 from holdfast.control.operations.host.evacuation import Verdict, in_order
 from holdfast.control.operations.host.lease import host_enable
-from holdfast.control.operations.server.evacuate import priority_of
 from holdfast.control.operations.server.migrate import Wish, server_migrate_begin, server_move_cancel
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_fetch, host_names
@@ -35,7 +34,7 @@ from holdfast.control.store.operation import (
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.desired import Power
 from holdfast.domain.host import Host
-from holdfast.domain.instance import Instance, InstanceState
+from holdfast.domain.instance import Instance, InstanceState, priority_of
 from holdfast.domain.operation import Operation, OperationState
 
 log = logs.get(__name__)

@@ -10,7 +10,6 @@ from holdfast.base.config import Settings
 from holdfast.base.errors import HoldfastError, NoCapacity
 from holdfast.control.operations.server.evacuate import (
     disk_check,
-    priority_of,
     server_evacuate_begin,
 )
 from holdfast.control.operations.server.placing import disk_gib_of, hosts_without_disk, request_of, rooms
@@ -20,7 +19,7 @@ from holdfast.control.store.host import host_names
 from holdfast.control.store.instance import instances_of_host
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Host
-from holdfast.domain.instance import Instance, InstanceState
+from holdfast.domain.instance import Instance, InstanceState, priority_of
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -37,13 +37,12 @@ from holdfast.control.store.operation import (
 )
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Host
-from holdfast.domain.instance import Instance, InstanceState, move
+from holdfast.domain.instance import Instance, InstanceState, move, priority_of
 from holdfast.domain.lease import HostPhase
 from holdfast.domain.observed import Phase
 from holdfast.domain.operation import Operation
 
 KIND = "server_evacuate"
-PRIORITY_KEY, PRIORITY_DEFAULT, PRIORITY_MAX = "holdfast:priority", 50, 100
 
 
 def _fence(work: Work) -> Outcome:
@@ -203,13 +202,3 @@ def disk_check(tx: Tx, row: Instance, source: Host) -> None:
             f"host; to give it up: holdfast evacuate {source.name} --rebuild-from-image",
             code="local_disk",
         )
-
-
-def priority_of(row: Instance) -> int:
-    """The rank of a server, 0 to 100: its flavor's, which its owner may lower by a metadata item of the same name."""
-    of_flavor = _number(row.flavor.extra_specs.get(PRIORITY_KEY), PRIORITY_DEFAULT)
-    return min(of_flavor, _number(row.properties.get(PRIORITY_KEY), of_flavor))
-
-
-def _number(text: str | None, otherwise: int) -> int:
-    return min(int(text), PRIORITY_MAX) if text and text.isascii() and text.isdigit() else otherwise
