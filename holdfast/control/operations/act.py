@@ -27,14 +27,15 @@ class Outcome:
     kind: str  # next, wait, go
     detail: str = ""
     step: str = ""  # for go: which step is next
+    together: bool = False  # for wait: look again when all the others do that wait so, in the order of their priority
 
 
 NEXT = Outcome("next")
 
 
-def wait(reason: str) -> Outcome:
+def wait(reason: str, together: bool = False) -> Outcome:
     """Not yet; `reason` is a sentence for whoever asks why."""
-    return Outcome("wait", reason)
+    return Outcome("wait", reason, together=together)
 
 
 def go(step: str, detail: str) -> Outcome:

@@ -124,7 +124,7 @@ class Engine:
             data=work.data,
             attempts=0,
             waiting_for=outcome.detail,
-            next_at_us=work.tx.now_us + RECONCILE_PERIOD_S * SECOND_US,
+            next_at_us=_next_look_us(work.tx.now_us, outcome.together),
         )
         return None
 
@@ -157,6 +157,11 @@ class Engine:
             operation_event_add(tx, operation.id, operation.step, "retried", detail=err.message)
             return
         _undo(work, act, act.index(operation.step), err)
+
+
+def _next_look_us(now_us: int, together: bool) -> int:
+    period_us = RECONCILE_PERIOD_S * SECOND_US
+    return (now_us // period_us + 1) * period_us if together else now_us + period_us
 
 
 def _undo(work: Work, act: Act, index: int, err: HoldfastError) -> None:

@@ -41,7 +41,7 @@ from holdfast.control.store.operation import operation
 from holdfast.control.store.revision import revision_next
 from holdfast.control.store.schema import Json, Word, instant, metadata
 from holdfast.domain.desired import Power
-from holdfast.domain.instance import Fault, Flavor, Instance, InstanceRun, InstanceState, Observation
+from holdfast.domain.instance import Fault, Flavor, Instance, InstanceRun, InstanceState, Observation, priority_of
 from holdfast.domain.operation import OperationState
 
 instance = Table(
@@ -68,6 +68,7 @@ instance = Table(
     Column("flavor_id", String, nullable=False),  # the same, where it can be searched
     Column("vcpus", Integer, nullable=False),  # the flavor's, for sums that need not read it
     Column("memory_mib", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),  # the flavor's and the properties', where it can be searched
     Column("old_flavor", Json(Flavor | None)),
     Column("image_id", String, nullable=False),
     Column("image", Json(), nullable=False),
@@ -103,6 +104,7 @@ instance = Table(
         postgresql_where=text("state != 'deleted'"),
     ),
     Index(None, "host_id", "revision"),
+    Index(None, "priority"),
     Index(None, "created_us", "id"),
     Index(None, "updated_us"),
     Index(None, "group_id"),
@@ -142,15 +144,17 @@ _USAGE = select(  # all of it is in ix_instance_usage, whose condition must be s
 ).where(instance.c.project_id == bindparam("project_id"), instance.c.state != literal_column("'deleted'"))
 
 
-def _of_flavor(flavor: Flavor) -> dict[str, Any]:
-    """The columns that repeat what the flavor says."""
-    return {"flavor_id": flavor.id, "vcpus": flavor.vcpus, "memory_mib": flavor.memory_mib}
+def _repeated(row: Instance) -> dict[str, Any]:
+    """The columns that repeat what the flavor, and what its owner says of its priority."""
+    flavor = row.flavor
+    sizes = {"flavor_id": flavor.id, "vcpus": flavor.vcpus, "memory_mib": flavor.memory_mib}
+    return {**sizes, "priority": priority_of(row)}
 
 
 def instance_insert(tx: Tx, row: Instance) -> None:
     """Add one."""
     values = {name: getattr(row, name) for name in Instance.__struct_fields__}
-    tx.run(_INSERT, {**values, **_of_flavor(row.flavor)})
+    tx.run(_INSERT, {**values, **_repeated(row)})
 
 
 def instance_fetch(tx: Tx, instance_id: str) -> Instance | None:
@@ -196,11 +200,12 @@ def instance_touch(tx: Tx, instance_id: str) -> None:
 
 
 def _write(tx: Tx, row: Instance, values: dict[str, Any]) -> Instance:
-    if "flavor" in values:
-        values |= _of_flavor(values["flavor"])
-    tx.run(_update_of(tuple(values)), {"of": row.id, **{f"v_{name}": value for name, value in values.items()}})
     fields = {name: values.get(name, getattr(row, name)) for name in Instance.__struct_fields__}
-    return Instance(**fields)
+    after = Instance(**fields)
+    if "flavor" in values or "properties" in values:
+        values |= _repeated(after)
+    tx.run(_update_of(tuple(values)), {"of": row.id, **{f"v_{name}": value for name, value in values.items()}})
+    return after
 
 
 @cache
@@ -244,6 +249,15 @@ def instances_to_evacuate(tx: Tx, host_id: str) -> list[Instance]:
     )
     settled = columns.state.in_((InstanceState.READY, InstanceState.FAILED))
     return tx.structs(Instance, select(*COLUMNS).where(columns.host_id == host_id, settled, ~moving))
+
+
+def instances_below(tx: Tx, priority: int) -> list[Instance]:
+    """What is on a host with a lower priority, at rest: no act works on it, and it waits for no confirmation."""
+    columns = instance.c
+    busy = exists().where(operation.c.resource_id == columns.id, operation.c.state == OperationState.OPEN)
+    rests = (columns.state == InstanceState.READY, columns.host_id != "", columns.old_flavor.is_(None), ~busy)
+    statement = select(*COLUMNS).where(columns.priority < priority, *rests)
+    return tx.structs(Instance, statement.order_by(columns.priority, columns.created_us.desc(), columns.id))
 
 
 def instance_capturing(tx: Tx, host_id: str, image_id: str) -> Instance | None:

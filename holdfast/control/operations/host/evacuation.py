@@ -12,8 +12,10 @@ from holdfast.control.operations.server.evacuate import (
     disk_check,
     server_evacuate_begin,
 )
-from holdfast.control.operations.server.placing import disk_gib_of, hosts_without_disk, request_of, rooms
-from holdfast.control.scheduler.place import Room, place
+from holdfast.control.operations.server.placing import hosts_without_disk, request_of, rooms
+from holdfast.control.operations.server.shed import holder_of, holders_below
+from holdfast.control.scheduler.place import Request, Room, place
+from holdfast.control.scheduler.shed import Holder, room_after, shed_for
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_names
 from holdfast.control.store.instance import instances_of_host
@@ -28,7 +30,7 @@ class Verdict(msgspec.Struct, frozen=True):
     instance_id: str
     name: str
     priority: int
-    outcome: str  # moves, waits (for room), stays, builds (elsewhere, anew), goes (it is being deleted)
+    outcome: str  # moves, waits (for room), stays, shed (gives its room), builds (anew), goes (it is being deleted)
     host: str = ""  # where it would go
     operation_id: str = ""
     reason: str = ""
@@ -73,44 +75,61 @@ def _otherwise(row: Instance) -> Verdict | None:
 
 
 def host_evacuation_foreseen(tx: Tx, settings: Settings, host: Host, target: str, rebuild: bool) -> list[Verdict]:
-    """What an evacuation of a host would do if it began now, whether the host is dead or not. Nothing is changed."""
-    left, names = {room.host.id: room for room in rooms(tx, settings)}, host_names(tx)
-    groups: dict[str, dict[str, int]] = {}
-    return [
-        _foreseen(tx, row, host, target, rebuild, left, names, groups)
-        for row in in_order(instances_of_host(tx, host.id))
-    ]
+    """What an evacuation of a host would do if it began now, whether the host is dead or not. Nothing is changed.
+
+    Those that would have to give up their room are among the verdicts, each after the server that it is given to.
+    """
+    foresight = _Foresight(tx, settings, host, target, rebuild)
+    return [verdict for row in in_order(instances_of_host(tx, host.id)) for verdict in foresight.of(row)]
 
 
-def _foreseen(
-    tx: Tx,
-    row: Instance,
-    host: Host,
-    target: str,
-    rebuild: bool,
-    left: dict[str, Room],
-    names: dict[str, str],
-    groups: dict[str, dict[str, int]],
-) -> Verdict:
-    if (otherwise := _otherwise(row)) is not None:
-        return otherwise
-    verdict = Verdict(row.id, row.name, priority_of(row), "moves")
-    avoid = {} if rebuild else hosts_without_disk(tx, row, host.id)
-    request = request_of(tx, row, {**avoid, host.id: "it is the one that is left"}, target)
-    beside = groups.setdefault(row.group_id, dict(request.apart_from)) if row.group_id else {}
-    try:
-        if not rebuild:
-            disk_check(tx, row, host)
-        chosen = left[place(replace(request, apart_from=beside), list(left.values())).host_id]
-    except NoCapacity as err:
-        return msgspec.structs.replace(verdict, outcome="waits", reason=err.message)
-    except HoldfastError as err:
-        return msgspec.structs.replace(verdict, outcome="stays", reason=err.message)
-    beside[chosen.host.id] = beside.get(chosen.host.id, 0) + 1
-    left[chosen.host.id] = replace(
-        chosen,
-        used_vcpus=chosen.used_vcpus + row.flavor.vcpus,
-        used_memory_mib=chosen.used_memory_mib + row.flavor.memory_mib,
-        used_disk_gib=chosen.used_disk_gib + disk_gib_of(row),
-    )
-    return msgspec.structs.replace(verdict, host=names.get(chosen.host.id, chosen.host.id))
+class _Foresight:
+    """The rooms of all hosts as they would be, server by server."""
+
+    def __init__(self, tx: Tx, settings: Settings, host: Host, target: str, rebuild: bool) -> None:
+        self._tx, self._settings, self._host, self._target, self._rebuild = tx, settings, host, target, rebuild
+        self._left = {room.host.id: room for room in rooms(tx, settings)}
+        self._names = host_names(tx)
+        self._groups: dict[str, dict[str, int]] = {}
+        self._shed: set[str] = set()
+
+    def of(self, row: Instance) -> list[Verdict]:
+        if (otherwise := _otherwise(row)) is not None:
+            return [otherwise]
+        verdict = Verdict(row.id, row.name, priority_of(row), "moves")
+        avoid = {} if self._rebuild else hosts_without_disk(self._tx, row, self._host.id)
+        request = request_of(self._tx, row, {**avoid, self._host.id: "it is the one that is left"}, self._target)
+        beside = self._groups.setdefault(row.group_id, dict(request.apart_from)) if row.group_id else {}
+        request = replace(request, apart_from=beside)
+        gone: tuple[Holder, ...] = ()
+        try:
+            if not self._rebuild:
+                disk_check(self._tx, row, self._host)
+            chosen = self._place(request)
+        except NoCapacity as err:
+            gone = self._shed_for(request, row)
+            if not gone:
+                return [msgspec.structs.replace(verdict, outcome="waits", reason=err.message)]
+            chosen = self._left[gone[0].host_id] = room_after(self._left[gone[0].host_id], gone=gone)
+        except HoldfastError as err:
+            return [msgspec.structs.replace(verdict, outcome="stays", reason=err.message)]
+        beside[chosen.host.id] = beside.get(chosen.host.id, 0) + 1
+        self._left[chosen.host.id] = room_after(chosen, come=[holder_of(row)])
+        name = self._names.get(chosen.host.id, chosen.host.id)
+        return [msgspec.structs.replace(verdict, host=name), *(self._gives(each, row, name) for each in gone)]
+
+    def _place(self, request: Request) -> Room:
+        return self._left[place(request, list(self._left.values())).host_id]
+
+    def _shed_for(self, request: Request, row: Instance) -> tuple[Holder, ...]:
+        if self._settings.shed != "auto":
+            return ()
+        lower = [each for each in holders_below(self._tx, priority_of(row)) if each.host_id != self._host.id]
+        gone = shed_for(request, list(self._left.values()), [e for e in lower if e.instance_id not in self._shed])
+        self._shed |= {each.instance_id for each in gone}
+        return gone
+
+    @staticmethod
+    def _gives(each: Holder, row: Instance, host: str) -> Verdict:
+        why = f"its room on {host} is given to {row.name} (priority {priority_of(row)}); it waits for other room"
+        return Verdict(each.instance_id, each.name, each.priority, "shed", reason=why)

@@ -1,6 +1,7 @@
 """Evacuate a server: another host takes it over from one that is proved dead.
 
     fence  wait until the holder is fenced; it is given up when the holder is back, or no proof comes in time
+    leave  of one that gives its room to another (shed.py): its host, which is alive, ends it
     claim  the turn of this server's priority: place it, and claim room and ownership in one transaction
     room   no host had room: wait for some, for as long as it takes
     spawn  wait for the new holder's report; if it fails, or dies: back to `claim`, where every former holder must
@@ -23,8 +24,10 @@ from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.host.holders import holder_is_fenced, holder_left, holders_unsure
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.capture import capture_dropped
-from holdfast.control.operations.server.passing import passage_drop
-from holdfast.control.operations.server.placing import hosts_without_disk, server_place, target_check
+from holdfast.control.operations.server.passing import passage_drop, passage_leave
+from holdfast.control.operations.server.placing import hosts_without_disk, request_of, server_place, target_check
+from holdfast.control.operations.server.shed import shed_begin
+from holdfast.control.scheduler.place import Request
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_fetch, host_names
 from holdfast.control.store.host_lease import departed_add, departed_from, hosts_sharing_disks, lease_fetch
@@ -34,9 +37,11 @@ from holdfast.control.store.operation import (
     operation_insert,
     operation_open_of,
     operation_supersede,
+    operations_wake,
 )
+from holdfast.control.store.placement.passage import passage_fetch
 from holdfast.domain.credentials import Credentials
-from holdfast.domain.host import Host
+from holdfast.domain.host import LEFT, Host
 from holdfast.domain.instance import Instance, InstanceState, move, priority_of
 from holdfast.domain.lease import HostPhase
 from holdfast.domain.observed import Phase
@@ -48,11 +53,11 @@ KIND = "server_evacuate"
 def _fence(work: Work) -> Outcome:
     row, source = work.instance(), work.data["source"]
     if row.host_id != source:
-        return NEXT
+        return go("claim", "")
     host = host_fetch(work.tx, source)
     missing = fence_try(work.tx, host) if host else ""
     if not missing:
-        return NEXT
+        return go("claim", "")
     if host is not None and host.is_up(work.tx.now_us):
         raise Conflict(f"nothing is moved: {missing}", code="host_back")
     if work.tx.now_us > work.operation.created_us + FENCE_WAIT_S * SECOND_US:
@@ -68,7 +73,26 @@ def _claim(work: Work) -> Outcome:
 
 
 def _room(work: Work) -> Outcome:
-    return Outcome("next", _moved(work)) if _take(work, work.instance()) else wait(work.data["no_room"])
+    row = work.instance()
+    if _take(work, row):
+        return Outcome("next", _moved(work))
+    gives = "" if work.data.get("shed") else shed_begin(work, request_for(work, row))
+    return wait(gives or work.data["no_room"], together=True)
+
+
+def _leave(work: Work) -> Outcome:
+    row = work.instance()
+    if row.host_id and holder_is_fenced(work.tx, row.host_id):
+        passage_drop(work.tx, row)
+        return go("claim", f"host {server.host_name(work, row)} died")
+    held = passage_fetch(work.tx, row.id)
+    if row.host_id and (held is None or held.source_state != LEFT):
+        return wait(f"host {server.host_name(work, row)} to end it")
+    if row.host_id:
+        passage_leave(work.tx, row)
+        operations_wake(work.tx, [work.data["makes_room_for"]])
+        return wait("the one that its room is given to", together=True)  # and not take it back at once
+    return go("room", work.data["shed"])
 
 
 def _is_claimed(work: Work, row: Instance) -> bool:
@@ -85,11 +109,7 @@ def _take(work: Work, row: Instance) -> bool:
     if unsure := holders_unsure(tx, row.id, holder):
         work.data["no_room"] = f"host {', '.join(unsure)} to confirm that it runs nothing of it"
         return False
-    avoid = {former.host_id: "what it had of it is not removed there yet" for former in departed_from(tx, row.id)}
-    if not work.data.get("rebuild"):
-        avoid |= hosts_without_disk(tx, row, work.data["source"])
-    avoid |= work.data.get("avoid", {})
-    avoid |= {holder: "it is fenced"} if holder else {}
+    avoid = _avoid(work, row)
     changes: dict[str, Any] = {"capture_image_id": ""}
     if work.data.get("rebuild") and row.disk <= row.disk_made:
         changes["disk"] = row.disk + 1
@@ -105,6 +125,20 @@ def _take(work: Work, row: Instance) -> bool:
     work.data.pop("no_room", None)
     work.data.update(host_id=moved.host_id, generation=moved.generation, rejected=dict(decision.rejected))
     return True
+
+
+def _avoid(work: Work, row: Instance) -> dict[str, str]:
+    former = departed_from(work.tx, row.id)
+    avoid = {each.host_id: "what it had of it is not removed there yet" for each in former}
+    if not work.data.get("rebuild"):
+        avoid |= hosts_without_disk(work.tx, row, work.data["source"])
+    avoid |= work.data.get("avoid", {})
+    return avoid | ({row.host_id: "it is fenced"} if row.host_id else {})
+
+
+def request_for(work: Work, row: Instance) -> Request:
+    """What it is that finds no room."""
+    return request_of(work.tx, row, _avoid(work, row), work.data.get("target", ""))
 
 
 def _moved(work: Work) -> str:
@@ -140,7 +174,7 @@ def _as_it_was(work: Work, _: HoldfastError) -> None:
 
 EVACUATE = Act(
     KIND,
-    (Step("fence", _fence), Step("claim", _claim), Step("room", _room), Step("spawn", _spawn)),
+    (Step("fence", _fence), Step("leave", _leave), Step("claim", _claim), Step("room", _room), Step("spawn", _spawn)),
     _as_it_was,
 )
 

@@ -14,8 +14,10 @@ import msgspec
 
 from holdfast.base import ids
 from holdfast.base.limits import MOVE_KEY_BYTES
+from holdfast.control.operations.network.port_instance import instance_ports_move
 from holdfast.control.operations.server.placing import server_take
 from holdfast.control.store.database import Tx
+from holdfast.control.store.host import allocation_delete
 from holdfast.control.store.host_lease import departed_add
 from holdfast.control.store.instance import instance_change, instance_fetch, observations_delete
 from holdfast.control.store.operation import operations_wake
@@ -84,6 +86,14 @@ def passage_end(tx: Tx, row: Instance, held: Passage, target: Host, **changes: o
     if held.kind is PassageKind.LIVE:
         departed_add(tx, row.id, held.source_id, moved.generation, erase=False)
     return moved
+
+
+def passage_leave(tx: Tx, row: Instance) -> Instance:
+    """A server that left its host for none: it holds no room, and its ports are on no host; returns the new row."""
+    passage_delete(tx, row.id)
+    allocation_delete(tx, row.id)
+    instance_ports_move(tx, row.id, "")
+    return instance_change(tx, row, host_id="", present=False)
 
 
 def passage_keep_return(tx: Tx, held: Passage, row: Instance, room: Allocation) -> None:

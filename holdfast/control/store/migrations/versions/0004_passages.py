@@ -1,4 +1,4 @@
-"""Instances on their way to another host."""
+"""Instances on their way to another host; which of them matter less."""
 
 from __future__ import annotations
 
@@ -38,3 +38,5 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_passage_target_id_revision"), "passage", ["target_id", "revision"])
     op.create_index(op.f("ix_operation_kind_created_us"), "operation", ["kind", "created_us"])
+    op.add_column("instance", sa.Column("priority", sa.Integer(), nullable=False, server_default="50"))
+    op.create_index(op.f("ix_instance_priority"), "instance", ["priority"])
