@@ -48,6 +48,7 @@ def stood_in(running: Loop, tell: Callable[[str], None] | None) -> Iterator[None
             if of.startswith("holdfast.") and hasattr(module, name):
                 put(module, name, value)
     put(agent, "AGENT_WORKERS", 2)
+    put(agent, "MOVE_STEP_S", 1.0)
     put(consoles, "CONSOLE_PERIOD_S", 3600)
     put(logs.Log, "_write", _teller(running, tell))
     try:
