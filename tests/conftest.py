@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import itertools
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +16,12 @@ from typing import Any
 
 import hypothesis
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from holdfast.api.http.services import Services
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
-from holdfast.control.operations.identity.passwords import password_hash
+from holdfast.control.store import database as database_module
 from holdfast.control.store.database import Database
 from holdfast.control.store.tables import metadata
 from holdfast.daemon.composition import make_application, make_services
@@ -77,13 +82,66 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     engine.dispose()
 
 
+_make_engine = database_module.create_engine
+_shared: dict[str, Engine] = {}
+
+
+def _engine_that_knows_the_statements(url: Any, **words: Any) -> Engine:
+    """Every test opens stores of its own; what the first one compiled of SQL, the next ones need not compile again.
+
+    SQLAlchemy keeps that by dialect and engine, so all on SQLite share those of the first.
+    """
+    engine = _make_engine(url, query_cache_size=STATEMENTS_MAX, **words)
+    if engine.dialect.name == "sqlite":
+        first = _shared.setdefault("sqlite", engine)
+        engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
+    return engine
+
+
+STATEMENTS_MAX = 10_000
+database_module.create_engine = _engine_that_knows_the_statements
+
+
 def open_store(url: str, clock: HeldClock) -> Database:
     """Open a store with every table, as migrations leave it."""
+    if not url.startswith(SQLITE):
+        return _with_tables(url, clock)
+    return Database(_copied(_empty_store(), url), clock.now_us)
+
+
+def _with_tables(url: str, clock: HeldClock) -> Database:
     database = Database(url, clock.now_us)
     with database.connect_for_migration() as connection:
         metadata.create_all(connection)
         connection.commit()
     return database
+
+
+SQLITE = "sqlite:///"
+_templates = tempfile.TemporaryDirectory(prefix="hf-template-")
+
+
+def _copied(template: Path, url: str) -> str:
+    """A store that begins as a copy: making forty tables takes longer than most tests."""
+    shutil.copyfile(template, url.removeprefix(SQLITE))
+    return url
+
+
+@lru_cache(maxsize=1)
+def _empty_store() -> Path:
+    path = Path(_templates.name) / "empty.sqlite"
+    _with_tables(f"{SQLITE}{path}", HeldClock()).close()
+    return path
+
+
+@lru_cache(maxsize=1)
+def _first_store() -> tuple[Path, Bootstrapped]:
+    """One with the first users, projects and roles, and who they are."""
+    path = Path(_templates.name) / "first.sqlite"
+    database = open_store(f"{SQLITE}{path}", HeldClock())
+    known = database.write(lambda tx: identity_bootstrap(tx, password_hashes()))
+    database.close()
+    return path, known
 
 
 @pytest.fixture
@@ -99,8 +157,15 @@ PASSWORDS = {"admin": "admin-secret", "demo": "demo-secret"}
 
 @lru_cache(maxsize=1)
 def password_hashes() -> dict[str, str]:
-    """Hashed once per test process: it is slow on purpose."""
-    return {name: password_hash(password) for name, password in PASSWORDS.items()}
+    """Hashed once per test process, and cheaply: with the product's own parameters each test's logins cost a second."""
+    return {name: _cheap_hash(password) for name, password in PASSWORDS.items()}
+
+
+def _cheap_hash(password: str) -> str:
+    """In the form that is stored, whose parameters are part of it."""
+    salt, n, r, p = os.urandom(16), 16, 1, 1
+    key = hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, dklen=32)
+    return "$".join(["scrypt", str(n), str(r), str(p), *(base64.b64encode(part).decode() for part in (salt, key))])
 
 
 @dataclasses.dataclass
@@ -132,10 +197,10 @@ class Cloud:
 def cloud(tmp_path: Path, clock: HeldClock) -> Iterator[Cloud]:
     """A cloud on SQLite: for the facades."""
     settings = Settings(state=str(tmp_path))
-    database = open_store(settings.store_url, clock)
+    template, known = _first_store()
+    database = Database(_copied(template, settings.store_url), clock.now_us)
     services = make_services(settings, database, clock)
     application = make_application(services)
-    known = database.write(lambda tx: identity_bootstrap(tx, password_hashes()))
     yield Cloud(services, application, Client(application), clock, known)
     application.close()
     database.close()
