@@ -51,8 +51,8 @@ check: $(VENV)/installed-test  ## style, types, import rules
 tests: $(VENV)/installed-test  ## tests without guests, two at once
 	$(BIN)/python -m pytest -m "not qemu" -n 2 --dist worksteal tests
 
-stories: $(VENV)/installed-test  ## tests that boot real guests, one at a time
-	$(BIN)/python -m pytest -m qemu tests
+stories: $(VENV)/installed-test  ## tests that boot real guests, two files at once
+	$(BIN)/python -m pytest -m qemu -n 2 --dist loadfile tests
 
 sim: $(VENV)/installed-test  ## simulate faults: SEEDS=10000, FROM=501, or SEED=123 to replay one
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--first $(or $(FROM),1) --seeds $(or $(SEEDS),500))

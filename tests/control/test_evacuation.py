@@ -379,22 +379,20 @@ def test_a_stopped_server_stays_stopped(world: World) -> None:
     assert world.server(server, world.admin)["OS-EXT-SRV-ATTR:host"] in ("h2", "h3")
 
 
-def test_killed_before_any_statement_an_evacuation_is_carried_on_by_another_replica(
-    cloud: Cloud, tmp_path: Path
-) -> None:
+def test_killed_at_any_point_an_evacuation_is_carried_on_by_another_replica(cloud: Cloud, tmp_path: Path) -> None:
     world = World(cloud, tmp_path, hosts=2, capabilities=SHARED)
-    for statements in itertools.count():
+    for points in itertools.count():
         source, target = world.hosts
-        server = boot_on(world, source.name, f"n{statements}")
+        server = boot_on(world, source.name, f"n{points}")
         source.die()
         world.clock.advance_s(LAPSED_S)
         target.step()
         world.admin.request("POST", f"/operator/v1/hosts/{source.name}/evacuate", {})
-        killed = run_doomed(world, statements)
+        killed = run_doomed(world, points)
         world.clock.advance_s(OPERATION_LEASE_S + 1)
         target.restart()
-        world.settle(world.make_engine(worker=f"next-{statements}"))
-        assert world.running()[server] == [target.name], f"killed before statement {statements}"
+        world.settle(world.make_engine(worker=f"next-{points}"))
+        assert world.running()[server] == [target.name], f"killed at point {points}"
         assert [act["state"] for act in evacuations(world) if act["server_id"] == server] == ["done"]
         source.come_back()
         world.settle()

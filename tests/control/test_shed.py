@@ -95,20 +95,20 @@ def test_with_the_setting_never_nobody_gives_its_room(world: World) -> None:
     assert running(world, servers) == {1, 2, 3, 4}
 
 
-def test_killed_before_any_statement_exactly_the_lowest_is_lost(world: World) -> None:
-    for statements in itertools.count():
+def test_killed_at_any_point_exactly_the_lowest_is_lost(world: World) -> None:
+    for points in itertools.count():
         servers = boot_ranked(world, "h1", 90) | boot_ranked(world, "h2", 10, 40) | boot_ranked(world, "h3", 30, 20)
         world.hosts[0].die()
         pass_time(world, LAPSED_S)
         evacuate(world)
-        killed = run_doomed(world, statements)
+        killed = run_doomed(world, points)
         world.clock.advance_s(OPERATION_LEASE_S + 1)
         for host in world.hosts[1:]:
             host.restart()
             host.step()
-        world.engine = world.make_engine(worker=f"next-{statements}")
+        world.engine = world.make_engine(worker=f"next-{points}")
         pass_time(world, 20)
-        assert running(world, servers) == {90, 40, 30, 20}, f"killed before statement {statements}"
+        assert running(world, servers) == {90, 40, 30, 20}, f"killed at point {points}"
         world.hosts[0].come_back()
         for server in servers.values():
             world.nova("DELETE", f"/servers/{server}", client=world.admin)
@@ -116,7 +116,7 @@ def test_killed_before_any_statement_exactly_the_lowest_is_lost(world: World) ->
         assert (world.running(), world.store.read(allocations_list)) == ({}, [])
         assert (world.store.read(passages_list), world.audit()) == ([], [])
         if not killed:
-            assert statements > 10, "it was never killed inside"
+            assert points > 4, "it was never killed inside"
             return
 
 

@@ -71,26 +71,26 @@ SCENARIOS: dict[str, tuple[Begin, str, int, bool]] = {  # what begins it; then: 
 
 
 @pytest.mark.parametrize("kind", sorted(SCENARIOS))
-def test_killed_before_any_statement_it_ends_as_if_nothing_had_been(world: World, kind: str) -> None:
+def test_killed_at_any_point_it_ends_as_if_nothing_had_been(world: World, kind: str) -> None:
     begin, status, size_gib, is_plugged = SCENARIOS[kind]
     cinder = Cinder(world)
-    for statements in itertools.count():
-        server_id = server(world, f"s{statements}")
+    for points in itertools.count():
+        server_id = server(world, f"s{points}")
         subject = begin(cinder, server_id)
-        killed = run_doomed(world, statements)
+        killed = run_doomed(world, points)
         world.clock.advance_s(OPERATION_LEASE_S + 1)
         for host in world.hosts:
             host.restart()
             host.step()
-        world.settle(world.make_engine(worker=f"next-{statements}"))
+        world.settle(world.make_engine(worker=f"next-{points}"))
         seen = cinder.snapshot_status(subject) if "snapshot" in kind else cinder.status(subject)
-        assert seen == status, f"killed before statement {statements}"
+        assert seen == status, f"killed at point {points}"
         assert files(world).get(subject, ("", 0))[1] == size_gib * GIB
         assert plugged(world, server_id) == ({subject} if is_plugged else set())
         assert_one_act(world, subject, kind)
         clean(cinder, server_id)
         if not killed:
-            assert statements > 2, "it was never killed inside"
+            assert points > 2, "it was never killed inside"
             return
 
 

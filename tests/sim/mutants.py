@@ -168,15 +168,15 @@ def ends_told(put: Put) -> None:
 
 
 MUTANTS = (
-    Mutant("keeper", keeper, 11),
-    Mutant("lease_waited_for", lease_waited_for, 4),
-    Mutant("incarnation", incarnation, 6),
-    Mutant("departed", departed, 3),
+    Mutant("keeper", keeper, 38),
+    Mutant("lease_waited_for", lease_waited_for, 3),
+    Mutant("incarnation", incarnation, 23),
+    Mutant("departed", departed, 1),
     Mutant("claim_with_owner", claim_with_owner, 1),
-    Mutant("fencing_number", fencing_number, 24, ("store_slow", "replica_frozen")),
-    Mutant("gone_before_given_back", gone_before_given_back, 1),
-    Mutant("right_to_run", right_to_run, 3),
-    Mutant("shared_disk_kept", shared_disk_kept, 4),
+    Mutant("fencing_number", fencing_number, 8, ("store_slow", "replica_frozen")),
+    Mutant("gone_before_given_back", gone_before_given_back, 2),
+    Mutant("right_to_run", right_to_run, 9),
+    Mutant("shared_disk_kept", shared_disk_kept, 1),
     Mutant("boot_that_registered", boot_that_registered, 1),
     Mutant("apart", apart, 9),
     Mutant("disk_adopted", disk_adopted, 4),

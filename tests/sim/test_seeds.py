@@ -15,7 +15,7 @@ import pytest
 from tests.sim.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
-SHARDS, SEEDS = 1, 50
+SHARDS, SEEDS = 1, 40
 HAPPENED = {  # in the seeds of one shard: without it "0 violations" would mean little
     "requests accepted": 500,
     "act server_evacuate done": 10,

@@ -82,7 +82,7 @@ def test_in_a_cloud_the_real_cloud_init_is_content_with_our_metadata(tmp_path: P
     for path in (tmp_path, *tmp_path.parents[:2]):
         os.chmod(path, 0o711)
     live = LiveCloud(
-        tmp_path, ("--prefix", "hfdeb", "--private-cidr", "10.72.0.0/24", "--public-cidr", "172.24.72.0/24")
+        tmp_path, ("--prefix", "hfdeb", "--private-cidr", "10.74.0.0/24", "--public-cidr", "172.24.74.0/24")
     )
     (tmp_path / "user-data").write_text(CLOUD_CONFIG)
     try:
@@ -97,7 +97,7 @@ def test_in_a_cloud_the_real_cloud_init_is_content_with_our_metadata(tmp_path: P
         told = inside("cloud-init status --wait --long")
         assert "status: done" in told and "DataSourceOpenStack" in told
         assert inside("sudo cat /root/marker; echo; sudo cat /root/ran; hostname").split() == ["written", "ran", "deb"]
-        assert inside("ip -4 route show default").split()[2] == "10.72.0.1"
+        assert inside("ip -4 route show default").split()[2] == "10.74.0.1"
         assert inside("cloud-init query ds.meta_data.uuid").strip() in live.run("list", "--json")
         assert "WARNING" not in inside("sudo cat /var/log/cloud-init.log")
         assert int(inside("df --output=size -BG / | tail -1").strip().rstrip("G")) >= 19, "it grew to its flavor's disk"

@@ -82,9 +82,10 @@ def unplug(talk: Callable[[], Qmp], volume_id: str, wait_s: float) -> bool:
     asked = False
     while True:
         with talk() as monitor:
-            if _device(volume_id) not in _devices(monitor):
-                return _close(monitor, volume_id)
-            if not asked:
+            gone = _device(volume_id) not in _devices(monitor)
+            if gone and _close(monitor, volume_id):
+                return True
+            if not gone and not asked:
                 asked = True
                 with suppress(Conflict):  # "already in the process of unplug"
                     monitor.execute("device_del", {"id": _device(volume_id)})
