@@ -48,11 +48,11 @@ check: $(VENV)/installed-test  ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-tests: $(VENV)/installed-test  ## tests without guests, two at once
-	$(BIN)/python -m pytest -m "not qemu" -n 2 --dist worksteal tests
+tests: $(VENV)/installed-test  ## tests without guests, three at once: some only wait
+	$(BIN)/python -m pytest -m "not qemu" -n 3 --dist worksteal tests
 
-stories: $(VENV)/installed-test  ## tests that boot real guests, two files at once
-	$(BIN)/python -m pytest -m qemu -n 2 --dist loadfile tests
+stories: $(VENV)/installed-test  ## tests that boot real guests, three files at once
+	$(BIN)/python -m pytest -m qemu -n 3 --dist loadfile tests
 
 sim: $(VENV)/installed-test  ## simulate faults: SEEDS=10000, FROM=501, or SEED=123 to replay one
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--first $(or $(FROM),1) --seeds $(or $(SEEDS),500))

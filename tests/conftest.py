@@ -9,7 +9,8 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -65,20 +66,60 @@ def postgres_url() -> Iterator[str]:
 _numbers = itertools.count()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+SLOW = ("tests/sim/", "tests/host/test_imagecache_crash.py", "tests/stories/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first: nobody waits for it alone in the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
+
+
+BOTH = ("sqlite", "postgresql")
+
+
+@pytest.fixture(params=BOTH)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.sqlite'}"
         return
-    server = request.getfixturevalue("postgres_url")
+    with _database_of(request.getfixturevalue("postgres_url"), "template1") as url:
+        yield url
+
+
+@pytest.fixture(params=BOTH)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each kind; the one on a server has its tables, which take a second to make."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'store.sqlite'}"
+        return
+    with _database_of(request.getfixturevalue("postgres_tables_url"), "tables") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_tables_url(postgres_url: str) -> str:
+    """The same server, with a database `tables` to copy."""
+    with _as_owner(postgres_url) as run:
+        run("CREATE DATABASE tables")
+    _with_tables(postgres_url.replace("/postgres?", "/tables?"), HeldClock()).close()
+    return postgres_url
+
+
+@contextmanager
+def _database_of(server: str, template: str) -> Iterator[str]:
     name = f"t{next(_numbers)}"
+    with _as_owner(server) as run:
+        run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield server.replace("/postgres?", f"/{name}?")
+        run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def _as_owner(server: str) -> Iterator[Callable[[str], object]]:
     engine = create_engine(server.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield server.replace("/postgres?", f"/{name}?")
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        yield lambda statement: connection.execute(text(statement))
     engine.dispose()
 
 
@@ -89,12 +130,11 @@ _shared: dict[str, Engine] = {}
 def _engine_that_knows_the_statements(url: Any, **words: Any) -> Engine:
     """Every test opens stores of its own; what the first one compiled of SQL, the next ones need not compile again.
 
-    SQLAlchemy keeps that by dialect and engine, so all on SQLite share those of the first.
+    SQLAlchemy keeps that by dialect and engine, so all on one kind of database share those of the first.
     """
     engine = _make_engine(url, query_cache_size=STATEMENTS_MAX, **words)
-    if engine.dialect.name == "sqlite":
-        first = _shared.setdefault("sqlite", engine)
-        engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
+    first = _shared.setdefault(engine.dialect.name, engine)
+    engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
     return engine
 
 

@@ -18,8 +18,8 @@ from tests.conftest import HeldClock
 
 
 @pytest.fixture
-def empty(store_url: str, clock: HeldClock) -> Database:
-    return Database(store_url, clock.now_us)
+def empty(empty_url: str, clock: HeldClock) -> Database:
+    return Database(empty_url, clock.now_us)
 
 
 def test_migrations_make_exactly_what_the_tables_declare(empty: Database) -> None:
@@ -35,11 +35,11 @@ def test_a_second_run_does_nothing(empty: Database) -> None:
     empty.close()
 
 
-def test_two_at_once_make_one_schema(store_url: str, clock: HeldClock) -> None:
+def test_two_at_once_make_one_schema(empty_url: str, clock: HeldClock) -> None:
     counts: list[int] = []
 
     def run() -> None:
-        store = Database(store_url, clock.now_us)
+        store = Database(empty_url, clock.now_us)
         counts.append(migrate(store))
         store.close()
 

@@ -67,7 +67,7 @@ class Cluster:
             host.has_watchdog = dice.random() < 0.5
         for replica in self.replicas:
             replica.restarts_in_s = lambda: dice.choice((0.5, 2, 20))
-        self.users = Users(self.wire, self.ground)
+        self.users = Users(self.wire, self.ground, ranked=operators)
         names = [host.name for host in self.hosts]
         self.operators = Operators(self.users, loop.seed, names) if operators else None
 

@@ -29,8 +29,9 @@ BODIES: dict[str, Any] = {
 class Users:
     """Everybody who asks for something."""
 
-    def __init__(self, wire: Wire, ground: Ground) -> None:
-        self.wire, self.ground = wire, ground
+    def __init__(self, wire: Wire, ground: Ground, ranked: bool = False) -> None:
+        """`ranked`: their servers are of different priorities, so that some give their room to others."""
+        self.wire, self.ground, self.ranked = wire, ground, ranked
         self.process = Process("users")
         self.servers: list[str] = []
         self.volumes: list[str] = []
@@ -97,7 +98,9 @@ class Users:
         """With a key, repeated until there is an answer: it must be one server."""
         dice = loop().dice
         name = f"s{self.asked}"
-        server = {"name": name, "imageRef": IMAGE, "flavorRef": SMALL, "networks": "auto"}
+        server: dict[str, Any] = {"name": name, "imageRef": IMAGE, "flavorRef": SMALL, "networks": "auto"}
+        if self.ranked:
+            server["metadata"] = {"holdfast:priority": str(self.asked * 37 % 51)}
         hints = {"group": self.group_id} if self.group_id and dice.random() < 0.4 else {}
         loop().note(f"a user wants: create {name} {hints}")
         for number in range(4):

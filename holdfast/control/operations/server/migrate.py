@@ -154,7 +154,7 @@ _COPIES = {SAME_DISK: "no disk", ABOVE_BASE: "its disk"}
 
 def _way(work: Work, row: Instance, flavor: Flavor) -> Way:
     data = work.data
-    wish = Wish(bool(data["live"]), data.get("target", ""), data.get("blocks"))
+    wish = Wish(bool(data.get("live")), data.get("target", ""), data.get("blocks"))
     return _way_or_cold(work.tx, work.settings, row, wish, bool(data.get("cold")), flavor, data.get("avoid", {}))
 
 
@@ -266,6 +266,7 @@ def land(work: Work) -> Outcome:
         if data.get("erase"):
             raise server.build_failed(seen, seen.retryable)  # its disk is here now
         data.update(avoid={**data.get("avoid", {}), row.host_id: f"it failed to start it: {seen.reason}"}, live=False)
+        data["target"] = ""  # it was wanted, and it could not
         return go("claim", f"it failed there: {seen.reason}")
     if seen is None or seen.phase != server.PHASE_OF[row.power] or seen.disk < row.disk:
         return wait(f"host {server.host_name(work, row)} to report it {server.PHASE_OF[row.power]}")
@@ -313,8 +314,8 @@ def server_migrate_begin(
     """Accept the move of a server.
 
     `cold`: one that is to be moved live is ended and started if that cannot be. `confirm`: its owner has to confirm,
-    and may revert. NoCapacity while no host could take it; BadInput for a
-    target that cannot be; Conflict for a server that is in another state, or whose host does not answer.
+    and may revert. NoCapacity while no host could take it; BadInput for a target that cannot be; Conflict for a server
+    that is in another state, or whose host does not answer.
     """
     require_idle(row, "migrate")
     if row.old_flavor is not None:

@@ -130,8 +130,8 @@ def flavor_of(document: dict[str, object]) -> Flavor:
 def server_resize_begin(tx: Tx, row: Instance, flavor: Flavor, credentials: Credentials, request_id: str) -> None:
     """Accept a resize; BadInput for the flavor it has, or one with a smaller disk."""
     _resize_check(tx, row, flavor)
-    words = msgspec.structs.asdict(flavor)
-    data = {"flavor": words, "host_id": row.host_id, "source": row.host_id, "live": False, "confirm": True}
+    flavors = {"flavor": msgspec.structs.asdict(flavor), "old_flavor": msgspec.structs.asdict(row.flavor)}
+    data = {**flavors, "host_id": row.host_id, "source": row.host_id, "live": False, "confirm": True}
     _insert(tx, row, RESIZE, "claim", credentials, request_id, data)
 
 
