@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STATE  ?= /var/lib/holdfast
 
-.PHONY: help up down destroy install packages test check format tests stories sim bench lock clean
+.PHONY: help up down destroy install packages test check format tests stories sim crashes bench lock clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile | head -3
@@ -56,6 +56,9 @@ stories: $(VENV)/installed-test  ## tests that boot real guests, three files at 
 
 sim: $(VENV)/installed-test  ## simulate faults: SEEDS=10000, FROM=501, or SEED=123 to replay one
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--first $(or $(FROM),1) --seeds $(or $(SEEDS),500))
+
+crashes: $(VENV)/installed-test  ## crash tests that kill before each SQL statement, not at the ends of transactions only
+	HOLDFAST_TEST_STATEMENTS=1 $(BIN)/python -m pytest -n 3 -k killed_at_any_point tests/control
 
 bench: $(VENV)/installed  ## measure; results as JSON in bench/results
 	$(BIN)/python -m bench

@@ -158,7 +158,17 @@ def _with_tables(url: str, clock: HeldClock) -> Database:
 
 
 SQLITE = "sqlite:///"
-_templates = tempfile.TemporaryDirectory(prefix="hf-template-")
+
+
+@lru_cache(maxsize=1)
+def _templates() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="hf-template-")
+
+
+def pytest_sessionfinish() -> None:
+    """A worker's process ends without its exit handlers."""
+    if _templates.cache_info().currsize:
+        _templates().cleanup()
 
 
 def _copied(template: Path, url: str) -> str:
@@ -169,7 +179,7 @@ def _copied(template: Path, url: str) -> str:
 
 @lru_cache(maxsize=1)
 def _empty_store() -> Path:
-    path = Path(_templates.name) / "empty.sqlite"
+    path = Path(_templates().name) / "empty.sqlite"
     _with_tables(f"{SQLITE}{path}", HeldClock()).close()
     return path
 
@@ -177,7 +187,7 @@ def _empty_store() -> Path:
 @lru_cache(maxsize=1)
 def _first_store() -> tuple[Path, Bootstrapped]:
     """One with the first users, projects and roles, and who they are."""
-    path = Path(_templates.name) / "first.sqlite"
+    path = Path(_templates().name) / "first.sqlite"
     database = open_store(f"{SQLITE}{path}", HeldClock())
     known = database.write(lambda tx: identity_bootstrap(tx, password_hashes()))
     database.close()

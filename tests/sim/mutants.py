@@ -182,7 +182,7 @@ MUTANTS = (
     Mutant("disk_adopted", disk_adopted, 4),
     Mutant("word_and_lease", word_and_lease, 1, ("link_cut", "agent_frozen", "word_given_wrongly")),
     Mutant("owner_of_reports", owner_of_reports, 1),
-    Mutant("left_before_taken", left_before_taken, 5, operators=True),
+    Mutant("left_before_taken", left_before_taken, 4, operators=True),
     Mutant("room_on_the_way", room_on_the_way, 41, operators=True),
     Mutant("ends_told", ends_told, 2, operators=True),
 )
