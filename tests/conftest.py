@@ -80,20 +80,20 @@ BOTH = ("sqlite", "postgresql")
 @pytest.fixture(params=BOTH)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'store.sqlite'}"
-        return
-    with _database_of(request.getfixturevalue("postgres_url"), "template1") as url:
-        yield url
+    yield from _one_of_both(request, tmp_path, "postgres_url", "template1")
 
 
 @pytest.fixture(params=BOTH)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of each kind; the one on a server has its tables, which take a second to make."""
+    yield from _one_of_both(request, tmp_path, "postgres_tables_url", "tables")
+
+
+def _one_of_both(request: pytest.FixtureRequest, tmp_path: Path, server: str, template: str) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.sqlite'}"
         return
-    with _database_of(request.getfixturevalue("postgres_tables_url"), "tables") as url:
+    with _database_of(request.getfixturevalue(server), template) as url:
         yield url
 
 

@@ -30,6 +30,7 @@ TOOLS = {
     "conntrack": "conntrack",
     "ssh": "openssh-client",
 }
+WORDS = {"accelerator": ("auto", "kvm", "tcg"), "evacuate": ("auto", "manual"), "shed": ("auto", "never")}
 GIB = 1 << 30
 
 
@@ -38,8 +39,10 @@ def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
 
     `seats` are those of several hosts, new ones included.
     """
-    if settings.accelerator not in ("auto", "kvm", "tcg"):
-        raise BadInput(f"accelerator is {settings.accelerator!r}, and must be auto, kvm or tcg", code="bad_setting")
+    for name, words in WORDS.items():
+        if (said := getattr(settings, name)) not in words:
+            allowed = f"{', '.join(words[:-1])} or {words[-1]}"
+            raise BadInput(f"{name} is {said!r}, and must be {allowed}", code="bad_setting")
     for cidr in (settings.private_cidr, settings.public_cidr):
         subnet_range_parse(cidr)
     if settings.store.startswith("postgresql") and find_spec("psycopg") is None:

@@ -68,6 +68,23 @@ def test_running_and_stopped_servers_leave_and_nothing_new_comes(world: World) -
     assert world.audit() == []
 
 
+def test_a_server_that_is_still_landing_is_waited_for(world: World) -> None:
+    boot_on(world, "h1")
+    drain(world, live_only=False)
+    for _ in range(40):
+        world.engine.run_once()
+        if host(world)["servers"] == 0:
+            break
+        for each in world.hosts:
+            each.step()
+    deafen(world, True)
+    pass_time(world, 12)
+    assert look(world)["state"] == "open" and verdicts(world) == {}
+    deafen(world, False)
+    pass_time(world, 12)
+    assert look(world)["state"] == "done" and verdicts(world) == {"web": "moved"}
+
+
 def test_one_that_may_not_go_anywhere_stays_with_the_reason_and_holds_up_nobody(world: World) -> None:
     world.admin.request("POST", "/operator/v1/hosts/h3/disable", {"reason": "a fan"})
     group = {"server_group": {"name": "apart", "policy": "anti-affinity"}}

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import threading
+from importlib import import_module
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from alembic.operations import Operations
+from sqlalchemy import select, text, update
 
+from holdfast.base import ids
 from holdfast.base.errors import Unavailable
 from holdfast.control.store.database import Database
+from holdfast.control.store.instance import instance, instance_insert
 from holdfast.control.store.migrate import HEAD, MIGRATIONS, migrate, schema_version
 from holdfast.control.store.tables import metadata
+from holdfast.domain.instance import Flavor
 from tests.conftest import HeldClock
+from tests.control.test_server_status import PLAIN
 
 
 @pytest.fixture
@@ -66,3 +73,21 @@ def test_a_store_of_a_newer_release_is_refused_and_left_alone(empty: Database) -
 def test_the_newest_migration_is_the_one_that_is_named() -> None:
     files = sorted(path.name for path in Path(MIGRATIONS / "versions").glob("[0-9]*.py"))
     assert files[-1].startswith(HEAD)
+
+
+def test_servers_that_were_there_before_have_the_priority_that_they_say(store: Database) -> None:
+    made = {name: ids.new_id() for name in ("plain", "high", "lowered", "nonsense")}
+    specs = {"high": {"holdfast:priority": "80"}, "lowered": {"holdfast:priority": "80"}, "nonsense": {"x": "y"}}
+    words = {"lowered": {"holdfast:priority": "10"}, "nonsense": {"holdfast:priority": "first"}}
+    for name, instance_id in made.items():
+        flavor = Flavor("1", "f", 1, 128, 1, extra_specs=specs.get(name, {}))
+        row = msgspec.structs.replace(PLAIN, id=instance_id, flavor=flavor, properties=words.get(name, {}))
+        store.write(lambda tx, row=row: instance_insert(tx, row))
+    said = {row[0]: row[1] for row in store.read(lambda tx: tx.all(select(instance.c.id, instance.c.priority)))}
+    store.write(lambda tx: tx.run(update(instance).values(priority=50)))
+    with store.connect_for_migration() as connection:
+        with Operations.context(MigrationContext.configure(connection)):
+            import_module("holdfast.control.store.migrations.versions.0005_priorities").upgrade()
+        connection.commit()
+    after = {row[0]: row[1] for row in store.read(lambda tx: tx.all(select(instance.c.id, instance.c.priority)))}
+    assert after == said == {made["plain"]: 50, made["high"]: 80, made["lowered"]: 10, made["nonsense"]: 50}

@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.base.limits import MOVE_STALLED_S, OPERATION_LEASE_S
+from holdfast.base.errors import Conflict
+from holdfast.base.limits import MOVE_STALLED_S, OPERATION_DEADLINE_S, OPERATION_LEASE_S
 from holdfast.control.store.host import allocation_sums, allocations_list
 from holdfast.control.store.host_lease import departed_from
 from holdfast.control.store.placement.passage import passages_list
+from holdfast.host.hypervisor.simulated import queue_failure
 from tests.conftest import Cloud
 from tests.control.test_evacuation import SHARED, Steady, boot_on, status
 from tests.control.test_operations_crash import run_doomed
@@ -171,6 +173,59 @@ def test_a_resize_that_its_host_has_no_room_for_goes_elsewhere_and_back(cloud: C
         (world.hosts[0].host_id, 128)
     ]
     assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+def test_a_resize_goes_on_from_a_host_that_cannot_start_it(cloud: Cloud, tmp_path: Path) -> None:
+    world = World(cloud, tmp_path, hosts=3, capabilities=SHARED)
+    world.hosts[0].capabilities = msgspec.structs.replace(world.hosts[0].capabilities, memory_mib=512 + 200)
+    world.hosts[0].step()
+    server = boot_on(world, "h1")
+    act(world, server, "resize", {"flavorRef": "1"})
+    world.engine.run_once()
+    (way,) = world.store.read(passages_list)
+    target = next(host for host in world.hosts if host.host_id == way.target_id)
+    queue_failure(target.home, "start", Conflict("no such machine type"))
+    world.settle()
+    third = next(host.name for host in world.hosts[1:] if host is not target)
+    assert world.running()[server] == [third] and status(world, server) == "VERIFY_RESIZE"
+    assert act(world, server, "revertResize") == 202
+    world.settle()
+    assert world.running()[server] == ["h1"] and status(world, server) == "ACTIVE"
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+def test_a_resize_that_no_host_can_start_ends_in_error_and_holds_no_room_to_return(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    world = World(cloud, tmp_path, hosts=2, capabilities=SHARED)
+    world.hosts[0].capabilities = msgspec.structs.replace(world.hosts[0].capabilities, memory_mib=512 + 200)
+    world.hosts[0].step()
+    server = boot_on(world, "h1")
+    queue_failure(world.hosts[1].home, "start", Conflict("no such machine type"))
+    act(world, server, "resize", {"flavorRef": "1"})
+    world.settle()
+    assert status(world, server) == "ERROR"
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
+def test_a_resize_at_home_ends_within_its_bound_when_its_host_does_nothing(world: World) -> None:
+    server = boot_on(world, "h1")
+    world.hosts[0].deaf = True
+    act(world, server, "resize", {"flavorRef": "84"})
+    for _ in range(OPERATION_DEADLINE_S // 4 + 4):
+        world.clock.advance_s(4)
+        world.settle()
+    story = world.nova("GET", f"/servers/{server}/os-instance-actions", client=world.admin).json["instanceActions"]
+    assert "did not end within 300 s" in next(told["message"] for told in story if told["action"] == "resize")
+    assert status(world, server) == "ACTIVE"
+
+
+def test_room_that_is_held_is_no_server(world: World) -> None:
+    server = boot_on(world, "h1")
+    act(world, server, "migrate", {"host": "h2"})
+    world.settle()
+    hosts = world.admin.request("GET", "/operator/v1/hosts").json["hosts"]
+    assert {host["name"]: host["servers"] for host in hosts} == {"h1": 0, "h2": 1, "h3": 0}
 
 
 @pytest.mark.parametrize("word", ["migrate", "os-migrateLive"])

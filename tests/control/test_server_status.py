@@ -20,30 +20,31 @@ ACTS = ["", "server_create", "server_delete", "server_stop", "server_start", "se
 ACTS += ["server_unpause", "server_rebuild", "server_capture", "server_resize", "server_revert"]
 ACTS += ["server_migrate", "server_live_migrate", "server_evacuate"]
 
+PLAIN = instance_new(
+    1,
+    id="",
+    project_id="p",
+    user_id="u",
+    name="n",
+    description="",
+    hostname="n",
+    revision=1,
+    flavor=FLAVOR,
+    key_name="",
+    key_public="",
+    user_data="",
+    config_drive=False,
+    zone_asked="",
+    properties={},
+    tags=[],
+    security_groups=[],
+    group_id="",
+    reservation_id="r",
+    launch_index=0,
+)
+
 
 def test_a_filter_by_status_finds_exactly_the_servers_that_show_it(store: Database) -> None:
-    plain = instance_new(
-        1,
-        id="",
-        project_id="p",
-        user_id="u",
-        name="n",
-        description="",
-        hostname="n",
-        revision=1,
-        flavor=FLAVOR,
-        key_name="",
-        key_public="",
-        user_data="",
-        config_drive=False,
-        zone_asked="",
-        properties={},
-        tags=[],
-        security_groups=[],
-        group_id="",
-        reservation_id="r",
-        launch_index=0,
-    )
     faults, launches = (None, Fault(500, "broken", 1)), (0, 5)
     words = {"project_id": "p", "user_id": "u", "request_id": "r", "deadline_s": 0, "step": "s"}
 
@@ -52,7 +53,7 @@ def test_a_filter_by_status_finds_exactly_the_servers_that_show_it(store: Databa
         cases = itertools.product(InstanceState, Power, ACTS, faults, launches, (None, FLAVOR), (False, True))
         for state, power, act, fault, launched_us, old_flavor, soft in cases:
             changes = {"state": state, "power": power, "fault": fault, "launched_us": launched_us, "soft": soft}
-            row = msgspec.structs.replace(plain, id=ids.new_id(), old_flavor=old_flavor, **changes)
+            row = msgspec.structs.replace(PLAIN, id=ids.new_id(), old_flavor=old_flavor, **changes)
             instance_insert(tx, row)  # type: ignore[arg-type]
             if act:
                 operation_insert(tx, kind=act, resource_id=row.id, **words)  # type: ignore[arg-type]

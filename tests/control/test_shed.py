@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.base.limits import OPERATION_LEASE_S
 from holdfast.control.scheduler.place import Request, Room
-from holdfast.control.scheduler.shed import Holder, shed_for
+from holdfast.control.scheduler.shed import Giver, shed_for
 from holdfast.control.store.host import allocations_list
 from holdfast.control.store.placement.passage import passages_list
 from holdfast.domain.host import Host
@@ -95,6 +95,20 @@ def test_with_the_setting_never_nobody_gives_its_room(world: World) -> None:
     assert running(world, servers) == {1, 2, 3, 4}
 
 
+def test_nobody_gives_its_room_whose_disk_is_on_its_host_alone(world: World) -> None:
+    servers = boot_ranked(world, "h2", 10, 20)
+    for number, host in enumerate(world.hosts):
+        host.capabilities = msgspec.structs.replace(host.capabilities, disk_store=f"store-{number}")
+        host.step()
+    servers |= boot_ranked(world, "h1", 90) | boot_ranked(world, "h3", 30, 40)
+    world.hosts[0].die()
+    pass_time(world, LAPSED_S)
+    world.admin.request("POST", "/operator/v1/hosts/h1/fence", {"confirmed": True})
+    evacuate(world, rebuild=True)
+    pass_time(world, 30)
+    assert running(world, servers) == {10, 20, 30, 40}
+
+
 def test_killed_at_any_point_exactly_the_lowest_is_lost(world: World) -> None:
     for points in itertools.count():
         servers = boot_ranked(world, "h1", 90) | boot_ranked(world, "h2", 10, 40) | boot_ranked(world, "h3", 30, 20)
@@ -125,17 +139,17 @@ def room(name: str, memory_mib: int, used_mib: int) -> Room:
     return Room(host, True, 100, memory_mib, 1000, used_memory_mib=used_mib)
 
 
-def holder(name: str, host: str, priority: int, memory_mib: int, runs: bool = True) -> Holder:
-    return Holder(name, name, host, priority, runs, 1, memory_mib, 1)
+def giver(name: str, host: str, priority: int, memory_mib: int, runs: bool = True) -> Giver:
+    return Giver(name, name, host, priority, runs, 1, memory_mib, 1)
 
 
 def test_as_few_and_as_low_as_it_takes() -> None:
     rooms = [room("a", 100, 100), room("b", 100, 100)]
     wants = Request("x", 1, 60, 1, "")
-    here = [holder("s", "a", 10, 20), holder("l", "a", 30, 60), holder("m", "b", 20, 30), holder("n", "b", 20, 30)]
+    here = [giver("s", "a", 10, 20), giver("l", "a", 30, 60), giver("m", "b", 20, 30), giver("n", "b", 20, 30)]
     assert {each.instance_id for each in shed_for(wants, rooms, here)} == {"m", "n"}  # 20 is the most that b loses
     only_a = [each for each in here if each.host_id == "a"]
     assert [each.instance_id for each in shed_for(wants, rooms, only_a)] == ["l"]  # s would not have been enough
-    assert shed_for(wants, rooms, [holder("t", "a", 0, 10)]) == ()
-    stopped = [holder("r", "a", 10, 60), holder("p", "a", 10, 60, runs=False)]
+    assert shed_for(wants, rooms, [giver("t", "a", 0, 10)]) == ()
+    stopped = [giver("r", "a", 10, 60), giver("p", "a", 10, 60, runs=False)]
     assert [each.instance_id for each in shed_for(wants, rooms, stopped)] == ["p"]  # ended already: nobody misses it

@@ -14,7 +14,7 @@ from holdfast.control.scheduler.place import Request, Room, place
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Giver:
     """A server that could give up its room."""
 
     instance_id: str
@@ -27,12 +27,12 @@ class Holder:
     disk_gib: int
 
 
-def shed_for(request: Request, rooms: Sequence[Room], holders: Sequence[Holder]) -> tuple[Holder, ...]:
+def shed_for(request: Request, rooms: Sequence[Room], givers: Sequence[Giver]) -> tuple[Giver, ...]:
     """The servers of one host that have to go for the request to fit there; empty: no host would do."""
     plans = []
     for room in rooms:
         here = sorted(
-            (each for each in holders if each.host_id == room.host.id), key=lambda each: (each.priority, each.runs)
+            (each for each in givers if each.host_id == room.host.id), key=lambda each: (each.priority, each.runs)
         )
         if plan := _fewest(request, room, here):
             plans.append(plan)
@@ -41,8 +41,8 @@ def shed_for(request: Request, rooms: Sequence[Room], holders: Sequence[Holder])
     return min(plans, key=lambda plan: (max(each.priority for each in plan), len(plan), plan[0].instance_id))
 
 
-def _fewest(request: Request, room: Room, here: Sequence[Holder]) -> tuple[Holder, ...]:
-    gone: list[Holder] = []
+def _fewest(request: Request, room: Room, here: Sequence[Giver]) -> tuple[Giver, ...]:
+    gone: list[Giver] = []
     while not fits(request, room, gone):
         if len(gone) == len(here):
             return ()
@@ -54,7 +54,7 @@ def _fewest(request: Request, room: Room, here: Sequence[Holder]) -> tuple[Holde
     return tuple(gone)
 
 
-def fits(request: Request, room: Room, gone: Collection[Holder]) -> bool:
+def fits(request: Request, room: Room, gone: Collection[Giver]) -> bool:
     """Whether a request fits on a host without some of its servers."""
     try:
         place(request, [room_after(room, gone=gone)])
@@ -63,7 +63,7 @@ def fits(request: Request, room: Room, gone: Collection[Holder]) -> bool:
     return True
 
 
-def room_after(room: Room, gone: Collection[Holder] = (), come: Collection[Holder] = ()) -> Room:
+def room_after(room: Room, gone: Collection[Giver] = (), come: Collection[Giver] = ()) -> Room:
     """A host as it is once these servers have left it, and those have come."""
     return replace(
         room,

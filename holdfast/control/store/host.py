@@ -19,6 +19,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     union_all,
     update,
@@ -67,14 +68,14 @@ _NAMES = select(host.c.id, host.c.name)
 _ADDRESSES = select(host.c.id, host.c.capabilities)
 _TWO = select(host.c.id).limit(2)
 _ALLOCATION_INSERT = insert(allocation)
-_COMING = passage.c  # room is held for it as if it were there
+_COMING, _THERE = passage.c, allocation.c  # room is held for what is coming as if it were there
 _HELD = union_all(
-    select(allocation.c.host_id, allocation.c.vcpus, allocation.c.memory_mib, allocation.c.disk_gib),
-    select(_COMING.target_id, _COMING.vcpus, _COMING.memory_mib, _COMING.disk_gib),
+    select(_THERE.host_id, literal(1).label("there"), _THERE.vcpus, _THERE.memory_mib, _THERE.disk_gib),
+    select(_COMING.target_id, literal(0), _COMING.vcpus, _COMING.memory_mib, _COMING.disk_gib),
 ).subquery()
 _SUMS = select(
     _HELD.c.host_id,
-    func.count(),
+    func.sum(_HELD.c.there),
     func.sum(_HELD.c.vcpus),
     func.sum(_HELD.c.memory_mib),
     func.sum(_HELD.c.disk_gib),
@@ -158,5 +159,5 @@ def allocations_list(tx: Tx) -> list[Allocation]:
 
 
 def allocation_sums(tx: Tx) -> dict[str, tuple[int, int, int, int]]:
-    """Instances that are there or on their way, processors, MiB and GiB promised, by host."""
+    """Instances, and the processors, MiB and GiB promised to them and to those on their way, by host."""
     return {row[0]: (int(row[1]), int(row[2]), int(row[3]), int(row[4])) for row in tx.all(_SUMS)}

@@ -284,6 +284,12 @@ def operation_supersede(tx: Tx, resource_id: str, reason: str) -> Operation | No
     return row
 
 
+def operation_extend(tx: Tx, row: Operation, deadline_s: int) -> None:
+    """Give an operation so long from now: what it turned out to be takes longer."""
+    until_us = tx.now_us + deadline_s * SECOND_US
+    tx.run(update(operation).where(operation.c.id == row.id).values(deadline_us=until_us))
+
+
 def operation_fail(tx: Tx, row: Operation, error: str, code: str) -> None:
     """End an operation from outside its worker, whose claim is void from now on."""
     values = {"state": TABLE[(row.state, "fail")], "error": error, "error_code": code, "epoch": row.epoch + 1}

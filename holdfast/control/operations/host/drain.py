@@ -44,13 +44,15 @@ MOVED, GONE, STAYS = "moved", "gone", "stays"
 
 def _drain(work: Work) -> Outcome:
     rows = in_order(instances_of_host(work.tx, work.operation.resource_id))
-    _close_left(work, {row.id for row in rows})
+    landing = _close_left(work, {row.id for row in rows})
     open_rows = [row for row in rows if row.id not in _verdicts(work)]
     moving = [row for row in open_rows if _is_moving(work, row)]
     open_rows = [row for row in open_rows if row.id not in _verdicts(work)]
     if work.tx.now_us >= work.data["until_us"]:
         for row in open_rows:
             _give_up(work, row, f"it was not moved within {work.data['timeout_s']} s")
+        for row in landing:
+            _say(work, row.id, row, MOVED, _host_name(work, row), "it is not seen to run there yet")
         return NEXT
     for row in open_rows:
         if len(moving) >= DRAIN_MOVES:
@@ -58,10 +60,11 @@ def _drain(work: Work) -> Outcome:
         if row not in moving and _begin(work, row):
             moving.append(row)
     left = [row for row in open_rows if row.id not in _verdicts(work)]
-    if not left:
+    if not left and not landing:
         return NEXT
     moved = sum(verdict["outcome"] == MOVED for verdict in _verdicts(work).values())
-    return wait(f"{len(left)} servers, {len(moving)} of them on their way; {moved} have moved")
+    going = f"{len(moving)} of them on their way, {len(landing)} landing"
+    return wait(f"{len(left) + len(landing)} servers, {going}; {moved} have moved")
 
 
 def _verdicts(work: Work) -> dict[str, dict[str, Any]]:
@@ -69,16 +72,25 @@ def _verdicts(work: Work) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _close_left(work: Work, here: set[str]) -> None:
-    """What is not there any more: it moved, or it was deleted."""
-    names = host_names(work.tx)
+def _close_left(work: Work, here: set[str]) -> list[Instance]:
+    """What is not there any more: it moved, or it is gone; returns what has another host and is not seen there yet."""
+    landing = []
     for instance_id in [i for i in work.data["seen"] if i not in here and i not in _verdicts(work)]:
         row = instance_fetch(work.tx, instance_id)
-        if row is None or row.state is InstanceState.DELETED or not row.host_id:
+        if row is None or row.state in (InstanceState.DELETING, InstanceState.DELETED):
             _say(work, instance_id, row, GONE, reason="it was deleted")
-        elif operation_open_of(work.tx, instance_id) is None:
-            _say(work, instance_id, row, MOVED, host=names.get(row.host_id, row.host_id))
+        elif not row.host_id:
+            _say(work, instance_id, row, GONE, reason="it waits for room on another host")
+        elif operation_open_of(work.tx, instance_id) is not None:
+            landing.append(row)
+        else:
+            _say(work, instance_id, row, MOVED, _host_name(work, row))
     work.data["seen"] = sorted({*work.data["seen"], *here})
+    return landing
+
+
+def _host_name(work: Work, row: Instance) -> str:
+    return host_names(work.tx).get(row.host_id, row.host_id)
 
 
 def _is_moving(work: Work, row: Instance) -> bool:

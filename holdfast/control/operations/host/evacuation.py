@@ -13,9 +13,9 @@ from holdfast.control.operations.server.evacuate import (
     server_evacuate_begin,
 )
 from holdfast.control.operations.server.placing import hosts_without_disk, request_of, rooms
-from holdfast.control.operations.server.shed import holder_of, holders_below
+from holdfast.control.operations.server.shed import giver_of, givers_below
 from holdfast.control.scheduler.place import Request, Room, place
-from holdfast.control.scheduler.shed import Holder, room_after, shed_for
+from holdfast.control.scheduler.shed import Giver, room_after, shed_for
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_names
 from holdfast.control.store.instance import instances_of_host
@@ -101,7 +101,7 @@ class _Foresight:
         request = request_of(self._tx, row, {**avoid, self._host.id: "it is the one that is left"}, self._target)
         beside = self._groups.setdefault(row.group_id, dict(request.apart_from)) if row.group_id else {}
         request = replace(request, apart_from=beside)
-        gone: tuple[Holder, ...] = ()
+        gone: tuple[Giver, ...] = ()
         try:
             if not self._rebuild:
                 disk_check(self._tx, row, self._host)
@@ -114,22 +114,22 @@ class _Foresight:
         except HoldfastError as err:
             return [msgspec.structs.replace(verdict, outcome="stays", reason=err.message)]
         beside[chosen.host.id] = beside.get(chosen.host.id, 0) + 1
-        self._left[chosen.host.id] = room_after(chosen, come=[holder_of(row)])
+        self._left[chosen.host.id] = room_after(chosen, come=[giver_of(row)])
         name = self._names.get(chosen.host.id, chosen.host.id)
         return [msgspec.structs.replace(verdict, host=name), *(self._gives(each, row, name) for each in gone)]
 
     def _place(self, request: Request) -> Room:
         return self._left[place(request, list(self._left.values())).host_id]
 
-    def _shed_for(self, request: Request, row: Instance) -> tuple[Holder, ...]:
+    def _shed_for(self, request: Request, row: Instance) -> tuple[Giver, ...]:
         if self._settings.shed != "auto":
             return ()
-        lower = [each for each in holders_below(self._tx, priority_of(row)) if each.host_id != self._host.id]
+        lower = [each for each in givers_below(self._tx, priority_of(row)) if each.host_id != self._host.id]
         gone = shed_for(request, list(self._left.values()), [e for e in lower if e.instance_id not in self._shed])
         self._shed |= {each.instance_id for each in gone}
         return gone
 
     @staticmethod
-    def _gives(each: Holder, row: Instance, host: str) -> Verdict:
+    def _gives(each: Giver, row: Instance, host: str) -> Verdict:
         why = f"its room on {host} is given to {row.name} (priority {priority_of(row)}); it waits for other room"
         return Verdict(each.instance_id, each.name, each.priority, "shed", reason=why)

@@ -95,7 +95,7 @@ def way_for(
                 raise
     if not runs:
         raise Conflict(f"Instance {row.id} does not run: it can be moved cold only")
-    unlike = hosts_unlike(snapshot, source)
+    unlike = _unlike(snapshot, source)
     if wish.blocks and not without:
         raise BadInput(f"the disk of instance {row.id} is before every host: nothing is to be copied")
     if not wish.blocks:
@@ -113,7 +113,7 @@ def _sharing(tx: Tx, without: dict[str, str]) -> dict[str, str]:
     return {host.id: "it has the disk before it" for host in hosts_list(tx) if host.id not in without}
 
 
-def hosts_unlike(snapshot: list[Room], source: Host) -> dict[str, str]:
+def _unlike(snapshot: list[Room], source: Host) -> dict[str, str]:
     """Why not, by host, where a running guest of a host cannot go on."""
     found: dict[str, str] = {}
     for room in snapshot:

@@ -114,7 +114,7 @@ def passages_observed(tx: Tx, host_id: str, machines: Sequence[MachineReport]) -
             continue
         passage_update(tx, held, **changes)
         if "target_end" in changes:
-            tell_source(tx, held.instance_id)
+            _tell_source(tx, held.instance_id)
         if changes.get("source_state") == LEFT:
             observations_delete(tx, [held.instance_id])
         operations_wake(tx, [held.instance_id])
@@ -139,7 +139,7 @@ def _live(held: Passage, host_id: str, said: MachineReport) -> dict[str, object]
     return {name: value for name, value in found.items() if getattr(held, name) != value}
 
 
-def tell_source(tx: Tx, instance_id: str) -> None:
+def _tell_source(tx: Tx, instance_id: str) -> None:
     """Send the record of the server to its host again, which now says where the other end listens."""
     row = instance_fetch(tx, instance_id)
     if row is not None:

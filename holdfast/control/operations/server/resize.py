@@ -14,7 +14,7 @@ import msgspec
 
 from holdfast.base.config import Settings
 from holdfast.base.errors import BadInput, Conflict, HoldfastError, NoCapacity
-from holdfast.base.limits import MOVE_DEADLINE_S
+from holdfast.base.limits import MOVE_DEADLINE_S, OPERATION_DEADLINE_S
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server import migrate
@@ -23,16 +23,19 @@ from holdfast.control.operations.server.placing import rooms
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation_set, host_fetch, hosts_are_several
 from holdfast.control.store.instance import instance_change, instance_update, instance_usage
-from holdfast.control.store.operation import operation_insert, operation_open_of
+from holdfast.control.store.operation import operation_extend, operation_insert, operation_open_of
 from holdfast.control.store.placement.passage import passage_fetch
 from holdfast.control.store.quota import quota_require
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Allocation
 from holdfast.domain.instance import Flavor, Instance, move, require_idle
+from holdfast.domain.operation import Operation
 
 
 def _claim(work: Work) -> Outcome:
     row = work.instance()
+    if row.host_id != work.data.get("source", row.host_id):
+        return migrate.claim(work)  # the host that it moved to could not start it
     if row.old_flavor is not None:
         return go("reach", "")
     new = flavor_of(work.data["flavor"])
@@ -47,9 +50,10 @@ def _claim(work: Work) -> Outcome:
 
 
 def _elsewhere(work: Work, here: NoCapacity) -> Outcome:
-    if hosts_are_several(work.tx):
-        return migrate.claim(work)
-    raise here
+    if not hosts_are_several(work.tx):
+        raise here
+    operation_extend(work.tx, work.operation, MOVE_DEADLINE_S)
+    return migrate.claim(work)
 
 
 def _room_check(tx: Tx, settings: Settings, row: Instance, new: Flavor) -> None:
@@ -67,9 +71,10 @@ def _room_check(tx: Tx, settings: Settings, row: Instance, new: Flavor) -> None:
 def _unclaim(work: Work) -> None:
     migrate.unclaim(work)
     row = work.instance()
-    if row.old_flavor is not None:
-        instance_change(work.tx, row, flavor=row.old_flavor, old_flavor=None, boot=row.boot + 1)
-        allocation_set(work.tx, _exactly(row, row.old_flavor))
+    if (old := row.old_flavor) is not None:
+        row = passage_drop(work.tx, row)  # with room to return that nobody needs now
+        instance_change(work.tx, row, flavor=old, old_flavor=None, boot=row.boot + 1)
+        allocation_set(work.tx, _exactly(row, old))
 
 
 def _held(row: Instance, vcpus: int, new: Flavor) -> Allocation:
@@ -107,7 +112,7 @@ RESIZE = Act(
     "server_resize",
     (Step("claim", _claim, _unclaim), *_MOVE, Step("reach", server.reach)),
     _as_it_was,
-    MOVE_DEADLINE_S,
+    OPERATION_DEADLINE_S,
 )
 REVERT = Act(
     "server_revert",
@@ -118,7 +123,7 @@ REVERT = Act(
         Step("settle", _settle),
     ),
     _not_reverted,
-    MOVE_DEADLINE_S,
+    OPERATION_DEADLINE_S,
 )
 
 
@@ -178,16 +183,17 @@ def server_revert_begin(tx: Tx, row: Instance, credentials: Credentials, request
             raise Conflict(f"Host {name}, where instance {row.id} came from, does not answer", code="host_lost")
         data: dict[str, object] = {"flavor": msgspec.structs.asdict(row.old_flavor), "target": home.id, "back": True}
         data |= {"source": row.host_id, "host_id": home.id, "live": False}
-        return _insert(tx, row, REVERT, "claim", credentials, request_id, data)
+        return operation_extend(tx, _insert(tx, row, REVERT, "claim", credentials, request_id, data), MOVE_DEADLINE_S)
     changed = instance_change(tx, row, flavor=row.old_flavor, old_flavor=None, boot=row.boot + 1, soft=True)
     data = {"generation": changed.generation, "host_id": row.host_id}
-    return _insert(tx, row, REVERT, "reach", credentials, request_id, data)
+    _insert(tx, row, REVERT, "reach", credentials, request_id, data)
+    return None
 
 
 def _insert(
     tx: Tx, row: Instance, act: Act, step: str, credentials: Credentials, request_id: str, data: dict[str, object]
-) -> None:
-    operation_insert(
+) -> Operation:
+    return operation_insert(
         tx,
         kind=act.kind,
         step=step,

@@ -11,8 +11,9 @@ from holdfast.control.operations.act import Work
 from holdfast.control.operations.server.passing import SAME_DISK, passage_begin
 from holdfast.control.operations.server.placing import disk_gib_of, rooms
 from holdfast.control.scheduler.place import Request
-from holdfast.control.scheduler.shed import Holder, shed_for
+from holdfast.control.scheduler.shed import Giver, shed_for
 from holdfast.control.store.database import Tx
+from holdfast.control.store.host_lease import hosts_sharing_disks
 from holdfast.control.store.instance import instance_fetch, instances_below
 from holdfast.control.store.operation import operation_insert, operation_open_of
 from holdfast.control.store.placement.passage import passages_of
@@ -29,7 +30,7 @@ def shed_begin(work: Work, request: Request) -> str:
     tx, row = work.tx, work.instance()
     begun = [instance_id for instance_id in work.data.get("makes_room", ()) if _goes(tx, instance_id)]
     if not begun and work.settings.shed == "auto":
-        going = shed_for(request, rooms(tx, work.settings), holders_below(tx, priority_of(row)))
+        going = shed_for(request, rooms(tx, work.settings), givers_below(tx, priority_of(row)))
         for each in going:
             _shed(work, each, f"its room is given to {row.name} (priority {priority_of(row)})")
         begun = [each.instance_id for each in going]
@@ -38,15 +39,20 @@ def shed_begin(work: Work, request: Request) -> str:
     return f"the room of {len(begun)} servers of lower priority" if begun else ""
 
 
-def holders_below(tx: Tx, priority: int) -> list[Holder]:
-    """Whoever could give up its room for something of this priority, the lowest and newest first."""
-    return [holder_of(row) for row in instances_below(tx, priority)]
+def givers_below(tx: Tx, priority: int) -> list[Giver]:
+    """Whoever could give up its room for something of this priority, the lowest and newest first.
+
+    Not where a host has its disks alone: that puts the disk of whoever leaves it aside.
+    """
+    rows = [row for row in instances_below(tx, priority) if priority_of(row) < priority]
+    shares = {host_id: hosts_sharing_disks(tx, host_id) for host_id in {row.host_id for row in rows}}
+    return [giver_of(row) for row in rows if shares[row.host_id]]
 
 
-def holder_of(row: Instance) -> Holder:
+def giver_of(row: Instance) -> Giver:
     runs, flavor = row.power is not Power.STOPPED, row.flavor
     sizes = (flavor.vcpus, flavor.memory_mib, disk_gib_of(row))
-    return Holder(row.id, row.name, row.host_id, priority_of(row), runs, *sizes)
+    return Giver(row.id, row.name, row.host_id, priority_of(row), runs, *sizes)
 
 
 def _goes(tx: Tx, instance_id: str) -> bool:
@@ -56,7 +62,7 @@ def _goes(tx: Tx, instance_id: str) -> bool:
     return held is not None and held.source_state != LEFT and act is not None and act.step == "leave"
 
 
-def _shed(work: Work, each: Holder, why: str) -> None:
+def _shed(work: Work, each: Giver, why: str) -> None:
     tx, row = work.tx, instance_fetch(work.tx, each.instance_id)
     if row is None:
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, func, literal, select, union_all
+from sqlalchemy import Column, Select, Table, func, literal, select, union_all
 
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation
@@ -31,30 +31,22 @@ class Consumer(msgspec.Struct, frozen=True):
 
 def _parts() -> list[tuple[Any, Select[Any]]]:
     """Each kind of consumer, with the column that its id is in."""
-    servers = select(
-        allocation.c.instance_id,
-        allocation.c.host_id,
-        func.coalesce(instance.c.project_id, ""),
-        func.coalesce(instance.c.user_id, ""),
-        allocation.c.vcpus,
-        allocation.c.memory_mib,
-        allocation.c.disk_gib,
-    ).join_from(allocation, instance, instance.c.id == allocation.c.instance_id, isouter=True)
-    coming = select(
-        passage.c.id,
-        passage.c.target_id,
-        func.coalesce(instance.c.project_id, ""),
-        func.coalesce(instance.c.user_id, ""),
-        passage.c.vcpus,
-        passage.c.memory_mib,
-        passage.c.disk_gib,
-    ).join_from(passage, instance, instance.c.id == passage.c.instance_id, isouter=True)
     none = (literal(0), literal(0))
     files = [
         (t.c.id, select(t.c.id, t.c.host_id, t.c.project_id, t.c.user_id, *none, t.c.size_gib).where(t.c.host_id != ""))
         for t in (volume, volume_snapshot)
     ]
+    servers = _for_instance(allocation, allocation.c.instance_id, allocation.c.host_id)
+    coming = _for_instance(passage, passage.c.id, passage.c.target_id).where(passage.c.target_id != "")
     return [(allocation.c.instance_id, servers), (passage.c.id, coming), *files]
+
+
+def _for_instance(held: Table, key: Column[Any], host_id: Column[Any]) -> Select[Any]:
+    """What a table says that is held for instances."""
+    owner = [func.coalesce(column, "") for column in (instance.c.project_id, instance.c.user_id)]
+    sizes = (held.c.vcpus, held.c.memory_mib, held.c.disk_gib)
+    whose = instance.c.id == held.c.instance_id
+    return select(key, host_id, *owner, *sizes).join_from(held, instance, whose, isouter=True)
 
 
 def consumers_of_host(tx: Tx, host_id: str) -> list[Consumer]:

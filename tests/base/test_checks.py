@@ -1,0 +1,17 @@
+"""What `up` looks at before it makes anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.base.config import Settings
+from holdfast.base.errors import BadInput
+from holdfast.daemon.checks import WORDS, machine_check
+
+
+@pytest.mark.parametrize("name", sorted(WORDS))
+def test_a_setting_that_is_none_of_its_words_is_named_with_them(name: str) -> None:
+    with pytest.raises(BadInput, match=f"{name} is 'perhaps', and must be {WORDS[name][0]}"):
+        machine_check(Settings(hypervisor="simulated", **{name: "perhaps"}))  # type: ignore[arg-type]
+    for word in WORDS[name]:
+        machine_check(Settings(hypervisor="simulated", **{name: word}))  # type: ignore[arg-type]
