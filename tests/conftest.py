@@ -23,6 +23,7 @@ from holdfast.api.http.services import Services
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
 from holdfast.control.store import database as database_module
+from holdfast.control.store import postgresql as postgresql_module
 from holdfast.control.store.database import Database
 from holdfast.control.store.tables import metadata
 from holdfast.daemon.composition import make_application, make_services
@@ -59,8 +60,8 @@ def clock() -> HeldClock:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    with postgres.server() as url:
-        yield url
+    with postgres.server() as server:
+        yield server.url
 
 
 _numbers = itertools.count()
@@ -106,6 +107,13 @@ def postgres_tables_url(postgres_url: str) -> str:
     return postgres_url
 
 
+@pytest.fixture
+def postgres_store_url(postgres_tables_url: str) -> Iterator[str]:
+    """A database on the server, with its tables."""
+    with _database_of(postgres_tables_url, "tables") as url:
+        yield url
+
+
 @contextmanager
 def _database_of(server: str, template: str) -> Iterator[str]:
     name = f"t{next(_numbers)}"
@@ -139,7 +147,7 @@ def _engine_that_knows_the_statements(url: Any, **words: Any) -> Engine:
 
 
 STATEMENTS_MAX = 10_000
-database_module.create_engine = _engine_that_knows_the_statements
+database_module.create_engine = postgresql_module.create_engine = _engine_that_knows_the_statements
 
 
 def open_store(url: str, clock: HeldClock) -> Database:

@@ -46,6 +46,8 @@ TOKEN_LIFETIME_S: Final = 6 * 3600  # long enough for a slow walk, short enough 
 TOKEN_CACHE_S: Final = 2  # how long another replica may still honour a revoked token
 PASSWORD_CACHE_S: Final = 300  # a verified password is not hashed again for this long
 TOKEN_KEYS_KEPT: Final = 4  # staged, sealing, and two that still open what they sealed; rotate at most daily
+KEYS_LOOK_S: Final = 60  # keys that another replica made or dropped are known after this; far less than a rotation
+KEYS_LOOK_SOON_S: Final = 1  # and after this where something does not open: no more often, whatever is shown to us
 TOKEN_CACHE_ENTRIES: Final = 4_096  # about 2 KiB each; a token beyond them is checked against the store again
 TOKEN_LINEAGE: Final = 64  # tokens that one came out of, 24 characters each in a token that must fit a header
 TOKEN_CHARS: Final = 2_048  # ours have 200 to 1,800; anything longer is not worth the cipher
@@ -65,7 +67,13 @@ PRESIGNED_LIFETIME_S: Final = 7 * 86_400  # the longest that signature version 4
 
 # store
 STORE_BUSY_S: Final = 30  # a writer that cannot get the lock for this long reports Unavailable
-STORE_RETRIES: Final = 8  # serialisation failures in a row before Unavailable
+STORE_RETRIES: Final = 8  # conflicts in a row before Unavailable
+STORE_ALONE_AFTER: Final = 3  # conflicts in a row; then a write of PostgreSQL has the store to itself and comes through
+STORE_AWAY_S: Final = 20  # a database that starts again or fails over is waited for; then Unavailable
+STORE_CONNECT_S: Final = 5  # to connect, and until a server that says nothing any more counts as gone
+COMMIT_MARKS_KEPT_S: Final = 86_400  # of processes that are gone; far longer than a lost answer is looked for
+STORE_HINT_PAUSE_S: Final = 1  # until hints between replicas are tried again
+STORE_FROZEN_S: Final = 5  # a replica that stands still in a transaction loses it: others wait for its rows
 
 # operations
 OPERATION_LEASE_S: Final = 15  # a worker that dies holds a resource up for this long at most

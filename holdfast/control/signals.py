@@ -1,4 +1,6 @@
-"""Wake-ups inside one process. Only hints: whoever waits also looks by itself, on its own period.
+"""Wake-ups inside one process; `store/hints` carries them to others.
+
+Only hints: whoever waits also looks by itself, on its own period.
 
 A topic is `operations` or `host:ID`. Notifying never blocks and never fails.
 """
@@ -36,3 +38,10 @@ class Signals:
             listeners = list(self._listeners.get(topic, ()))
         for callback in listeners:
             callback()
+
+    def notify_all(self) -> None:
+        """Whoever listens to anything looks."""
+        with self._lock:
+            topics = list(self._listeners)
+        for topic in topics:
+            self.notify(topic)

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from holdfast.host.hypervisor.driver import Card, Disk, Hypervisor, MachineSpec,
 from holdfast.host.hypervisor.qemu.machines import Qemu
 from holdfast.host.hypervisor.qemu.processes import processes_of
 from holdfast.host.hypervisor.simulated import Simulated, happen, queue_failure
+from tests.waiting import eventually
 
 # mov dx,0x604; mov ax,0x2000; out dx,ax; hlt: the soft power-off of a q35
 TURNS_ITSELF_OFF = bytes.fromhex("ba0406 b80020 ef f4 ebfd")
@@ -32,13 +32,6 @@ def machine(disks: tuple[Disk, ...] = ()) -> MachineSpec:
 
 def no_tap(card: Card) -> int:
     raise AssertionError(f"{card} was not asked for")
-
-
-def eventually(look: Callable[[], object], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not look():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 @dataclass
@@ -158,6 +151,7 @@ from pathlib import Path
 from holdfast.host.hypervisor.driver import MachineSpec
 from holdfast.host.hypervisor.qemu.machines import Qemu
 from holdfast.host.hypervisor.simulated import Simulated
+from tests.waiting import eventually
 state = Path({str(site.state)!r})
 driver = Simulated(state) if {site.kind!r} == "simulated" else Qemu(state, None, accelerator="tcg")
 driver.start(MachineSpec({spec.instance_id!r}, 1, 32, (), ()))

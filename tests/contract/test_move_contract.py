@@ -29,7 +29,8 @@ from holdfast.host.hypervisor.driver import (
     Where,
 )
 from holdfast.host.hypervisor.qemu.processes import processes_of
-from tests.contract.test_hypervisor_contract import Site, eventually, machine
+from tests.contract.test_hypervisor_contract import Site, machine
+from tests.waiting import eventually
 
 HERE = "127.0.0.1"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import func, insert, select
 
-from holdfast.base.errors import BadInput, Bug, Unavailable
+from holdfast.base.errors import BadInput, Bug
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.quota import quota, quota_limits, quota_require, quota_set
 
@@ -39,13 +39,7 @@ def test_read_then_write_by_sixteen_threads_loses_no_update_and_never_locks(stor
     def work() -> None:
         try:
             for _ in range(25):
-                while True:
-                    try:
-                        store.write(count_up)
-                        break
-                    except Unavailable:  # PostgreSQL after its repeats; SQLite never
-                        if store.is_sqlite:
-                            raise
+                store.write(count_up)
         except BaseException as err:
             failures.append(err)
 

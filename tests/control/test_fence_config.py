@@ -19,10 +19,11 @@ from holdfast.control.operations.host.fence_config import (
     fence_config_show,
     fence_config_unset,
 )
-from holdfast.control.operations.identity.keys import Keyring
+from holdfast.control.operations.identity.keys import Keyring, keys_prepare
 from holdfast.control.store.database import Database
 from holdfast.control.store.host import host_insert
 from holdfast.control.store.host_fence import host_fence, host_fence_fetch, host_fence_set
+from tests.conftest import HeldClock
 from tests.control.fence_tools import CANARY
 
 IPMI = {"kind": "ipmi", "address": "10.0.0.9", "username": "fence", "secret": CANARY}
@@ -30,9 +31,8 @@ REDFISH = {"kind": "redfish", "address": "https://bmc-1.example:8443", "username
 
 
 @pytest.fixture
-def keyring(tmp_path: Path) -> Keyring:
-    (tmp_path / "keys").mkdir()
-    return Keyring(tmp_path / "keys", "secrets")
+def keyring(store: Database, clock: HeldClock, tmp_path: Path) -> Keyring:
+    return Keyring(store, clock, keys_prepare(store, tmp_path), "secrets")
 
 
 @pytest.fixture
@@ -68,16 +68,18 @@ def test_a_second_one_takes_the_place_of_the_first_and_unset_is_the_end(hosts: D
         hosts.read(lambda tx: fence_config_show(tx, keyring, "id-a"))
 
 
-def test_a_row_of_another_host_or_key_ring_opens_for_nobody(hosts: Database, keyring: Keyring, tmp_path: Path) -> None:
+def test_a_row_of_another_host_or_kind_of_key_opens_for_nobody(
+    hosts: Database, keyring: Keyring, clock: HeldClock, tmp_path: Path
+) -> None:
     hosts.write(lambda tx: fence_config_set(tx, keyring, "id-a", IPMI))
     row = hosts.read(lambda tx: host_fence_fetch(tx, "id-a"))
     assert row
     hosts.write(lambda tx: host_fence_set(tx, "id-b", row.config))
     with pytest.raises(Unavailable, match="host b cannot be opened"):
         hosts.read(lambda tx: fence_config_fetch(tx, keyring, "id-b"))
-    (tmp_path / "other").mkdir()
+    tokens = Keyring(hosts, clock, keys_prepare(hosts, tmp_path), "tokens")
     with pytest.raises(Unavailable, match="host a cannot be opened"):
-        hosts.read(lambda tx: fence_config_show(tx, Keyring(tmp_path / "other", "secrets"), "id-a"))
+        hosts.read(lambda tx: fence_config_show(tx, tokens, "id-a"))
 
 
 def test_a_host_that_is_not_there_has_none(hosts: Database, keyring: Keyring) -> None:

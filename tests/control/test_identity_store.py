@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import threading
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import select
 
 from holdfast.base.clock import SECOND_US
 from holdfast.base.errors import Conflict, Unauthenticated, Unavailable
-from holdfast.base.limits import TOKEN_KEYS_KEPT, TOKEN_LIFETIME_S
+from holdfast.base.limits import KEYS_LOOK_S, TOKEN_KEYS_KEPT, TOKEN_LIFETIME_S
 from holdfast.control.operations.identity.authority import Authority, credentials_for
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap, project_new
 from holdfast.control.operations.identity.changes import domain_remove, project_change, user_change, user_remove
-from holdfast.control.operations.identity.keys import Keyring
+from holdfast.control.operations.identity.keys import Keyring, keys_prepare
 from holdfast.control.operations.identity.login import (
     DomainRef,
     Identity,
@@ -40,6 +43,7 @@ from holdfast.control.store.identity.roles import (
     revoke,
     roles_held,
 )
+from holdfast.control.store.sealing_key import sealing_key, sealing_keys
 from holdfast.domain.identity import DEFAULT_DOMAIN, Actor, Assignment, Ec2Credential, Target
 from tests.conftest import PASSWORDS, HeldClock, password_hashes
 
@@ -237,33 +241,89 @@ def test_a_domain_takes_everything_in_it_along(store: Database) -> None:
     assert store.read(lambda tx: assignment_list(tx, target_id="p")) == []
 
 
-def test_keys_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
+def ring(store: Database, clock: HeldClock, directory: Path, kind: str = "tokens") -> Keyring:
+    """As a replica with this directory opens it."""
+    return Keyring(store, clock, keys_prepare(store, directory), kind)
+
+
+def test_keys_are_made_once_and_the_one_that_is_no_row_is_for_its_owner_only(
+    store: Database, clock: HeldClock, tmp_path: Path
+) -> None:
     rings: list[Keyring] = []
-    threads = [threading.Thread(target=lambda: rings.append(Keyring(tmp_path, "tokens"))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: rings.append(ring(store, clock, tmp_path))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    files = sorted(tmp_path.iterdir())
-    assert [file.name for file in files] == ["tokens-0001.key", "tokens-0002.key"]
-    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    (file,) = [path for path in tmp_path.iterdir() if "cloud" in path.name]
+    assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("cloud.key", 0o600)
+    rows = store.read(lambda tx: tx.all(select(sealing_key)))
+    assert sorted((row.kind, row.number) for row in rows) == [(k, n) for k in ("secrets", "tokens") for n in (1, 2)]
     sealed = rings[0].seal(b"x")
-    assert {ring.unseal(sealed) for ring in rings} == {b"x"}
+    assert [each.unseal(sealed) for each in rings] == [b"x"] * 8
 
 
-def test_rotation_keeps_what_was_sealed_readable_until_its_key_goes(tmp_path: Path) -> None:
-    mine, other = Keyring(tmp_path, "tokens"), Keyring(tmp_path, "tokens")
-    secrets = Keyring(tmp_path, "secrets")
+def test_rotation_keeps_what_was_sealed_readable_until_its_key_goes(
+    store: Database, clock: HeldClock, tmp_path: Path
+) -> None:
+    mine, other = ring(store, clock, tmp_path), ring(store, clock, tmp_path)
+    secrets = ring(store, clock, tmp_path, "secrets")
     sealed, kept = mine.seal(b"x"), secrets.seal(b"s")
     for turn in range(TOKEN_KEYS_KEPT + 1):
         mine.rotate()
         secrets.rotate()
-        assert other.unseal(mine.seal(b"new")) == b"new"  # a replica that only watches the directory
+        clock.advance_s(1)
+        assert other.unseal(mine.seal(b"new")) == b"new"  # a replica that looks when something does not open
+        clock.advance_s(KEYS_LOOK_S)
         assert (other.unseal(sealed) == b"x") == (turn < TOKEN_KEYS_KEPT - 2)
-    assert len([file for file in tmp_path.iterdir() if file.name.startswith("tokens")]) == TOKEN_KEYS_KEPT
+    assert len(store.read(lambda tx: sealing_keys(tx, "tokens"))) == TOKEN_KEYS_KEPT
     assert secrets.unseal(kept) == b"s"
     assert mine.unseal("nonsense") is None
     assert mine.unseal("é") is None
+
+
+def test_what_does_not_open_makes_nobody_look_more_than_once_a_second(
+    store_url: str, store: Database, clock: HeldClock, tmp_path: Path
+) -> None:
+    keys_prepare(store, tmp_path)
+    statements: list[str] = []
+    counting = Database(store_url, clock.now_us, statements.append)
+    mine = ring(counting, clock, tmp_path)
+    statements.clear()
+    for _ in range(50):
+        assert mine.unseal("nonsense") is None
+    assert [s for s in statements if "sealing_key" in s] == []
+    clock.advance_s(1)
+    for _ in range(50):
+        assert mine.unseal("nonsense") is None
+    assert len([s for s in statements if "sealing_key" in s]) == 1
+    counting.close()
+
+
+def test_a_copy_of_the_store_opens_nothing_and_a_replica_without_the_key_is_told_what_to_copy(
+    store: Database, clock: HeldClock, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for directory in (first, second):
+        directory.mkdir()
+    sealed = ring(store, clock, first).seal(b"x")
+    with pytest.raises(Unavailable, match=r"cloud.key is missing.*Copy it from a control replica"):
+        keys_prepare(store, second)
+    assert list(second.iterdir()) == []
+    (second / "cloud.key").write_bytes(Fernet.generate_key())
+    with pytest.raises(Unavailable, match="of another cloud"):
+        keys_prepare(store, second)
+    shutil.copy(first / "cloud.key", second)
+    assert ring(store, clock, second).unseal(sealed) == b"x"
+
+
+def test_keys_that_were_files_go_on_as_rows(store: Database, clock: HeldClock, tmp_path: Path) -> None:
+    old = [Fernet.generate_key() for _ in range(3)]
+    for number, key in enumerate(old, 4):
+        (tmp_path / f"secrets-{number:04d}.key").write_bytes(key)
+    assert ring(store, clock, tmp_path, "secrets").unseal(Fernet(old[0]).encrypt(b"kept").decode()) == b"kept"
+    sealed = ring(store, clock, tmp_path, "secrets").seal(b"new")
+    assert Fernet(old[1]).decrypt(sealed.encode()) == b"new"
 
 
 def test_a_token_issued_before_a_backup_was_taken_is_judged_by_the_store_that_is_there(

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from holdfast.host.hypervisor.qemu.directory import locked, remove
 from holdfast.host.hypervisor.qemu.machines import Qemu
 from holdfast.host.hypervisor.qemu.processes import Process, held, process_at, processes_of
 from holdfast.host.hypervisor.qmp import Qmp
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.qemu
 
@@ -55,13 +56,6 @@ def boot_disk(state: Path, program: bytes) -> tuple[Disk, ...]:
 
 def no_tap(card: Card) -> int:
     raise AssertionError(f"{card} was not asked for")
-
-
-def eventually(look: Callable[[], object], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not look():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def end_all(state: Path) -> None:

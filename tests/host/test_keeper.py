@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,15 +23,9 @@ from holdfast.host.hypervisor.qemu.processes import processes_of
 from holdfast.host.keeper.keep import look
 from holdfast.host.keeper.lease import Grant, Lease, boot_id, boot_time_s, read_grant, read_lease, write_grant
 from holdfast.host.keeper.watchdog import Watchdog
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def eventually(look: Callable[[], object], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not look():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 class ControlPlane:

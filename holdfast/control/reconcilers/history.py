@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from holdfast.base.clock import SECOND_US
-from holdfast.base.limits import TERMINAL_ROWS_KEPT_S
+from holdfast.base.limits import COMMIT_MARKS_KEPT_S, TERMINAL_ROWS_KEPT_S
+from holdfast.control.store.commit_mark import commit_marks_prune
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.idempotency import idempotency_prune
 from holdfast.control.store.identity.roles import revocation_prune
@@ -31,6 +32,7 @@ class History:
                 instances=instances_purge(tx, before_us),
                 answers=idempotency_prune(tx),
                 revocations=revocation_prune(tx),
+                slots=commit_marks_prune(tx, tx.now_us - COMMIT_MARKS_KEPT_S * SECOND_US),
             )
 
         return +self._store.write(forget)

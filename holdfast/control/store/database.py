@@ -8,8 +8,9 @@ with "database is locked" whatever its timeout, and SQLite's own waiting is unfa
 Whoever gets the lock runs every write that is waiting, each in its own savepoint, and makes one commit:
 many small transactions share one fsync, and a reply leaves only after it.
 
-PostgreSQL: SERIALIZABLE, repeated on a serialisation failure. `fn` may therefore run more than once and
-must have no effect but through its transaction; whoever should look after the commit is named to `tx.notify`.
+PostgreSQL: SERIALIZABLE, repeated on a conflict and after a failover (store/postgresql.py). `fn` may therefore run
+more than once and must have no effect but through its transaction; whoever should look after the commit is named
+to `tx.notify`.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy import Executable, create_engine, event
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from holdfast.base import log as logs
+from holdfast.base.clock import SystemClock
 from holdfast.base.errors import BadInput, Unavailable
-from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S, STORE_RETRIES
+from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S
 from holdfast.control.signals import Signals
+from holdfast.control.store.hints import Hints
+from holdfast.control.store.postgresql import Postgresql
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -90,41 +94,44 @@ class Tx:
 class Database:
     """The open database of one process."""
 
-    def __init__(self, url: str, now_us: Callable[[], int], before_statement: Callable[[str], None] | None = None):
-        """Open it. `before_statement` is called with each SQL text: where a test crashes or fails the Nth one."""
-        self._now_us = now_us
+    def __init__(
+        self,
+        url: str,
+        now_us: Callable[[], int] | None = None,
+        before_statement: Callable[[str], None] | None = None,
+    ):
+        """Open it. Instants are those of the machine's clock, of the server's with PostgreSQL, or of `now_us`.
+
+        `before_statement` is called with each SQL text: where a test crashes or fails the Nth one.
+        """
         self.signals = Signals()
+        self._hints: Hints | None = None
         self._waiting: deque[tuple[contextvars.Context, Callable[[Tx], Any], Future[Any]]] = deque()
         self._leading = threading.Lock()
-        parsed = make_url(url)
-        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.is_sqlite = url.startswith("sqlite:")
         if self.is_sqlite:
-            path = self.path = Path(parsed.database or "")
+            path = self.path = Path(make_url(url).database or "")
             self._lock_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._writer = _sqlite_engine(path, read_only=False)
             with self._writer.connect():
                 pass  # makes the file before a reader opens it
             self._reader = _sqlite_engine(path, read_only=True)
+            self.now_us = now_us or SystemClock().now_us
         else:
-            url = parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
-            self._writer = create_engine(
-                url,
-                isolation_level="SERIALIZABLE",
-                pool_size=HANDLER_THREADS,
-                pool_pre_ping=True,
-                hide_parameters=True,  # an error with its values would put secrets into the log
-            )
-            self._reader = self._writer.execution_options(postgresql_readonly=True)
+            self._server = Postgresql(url, now_us)
+            self._writer, self._reader, self.now_us = self._server.writer, self._server.reader, self._server.now_us
         if before_statement is not None:
             hook = before_statement
-            for engine in (self._writer, self._reader):
+            for engine in {self._writer, self._reader} if self.is_sqlite else {self._writer}:
                 event.listen(engine, "before_cursor_execute", lambda *args: hook(str(args[2])))
 
     def read(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` on one consistent snapshot."""
         try:
+            if not self.is_sqlite:
+                return self._server.read(lambda connection, now_us: fn(Tx(connection, now_us)))
             with self._reader.connect() as connection:
-                return fn(Tx(connection, self._now_us()))
+                return fn(Tx(connection, self.now_us()))
         except DataError as err:
             raise _unfit(err) from err
         except OperationalError as err:
@@ -132,12 +139,12 @@ class Database:
 
     def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` and return its answer once it is durable. What `fn` raises comes out, and nothing is written."""
-        return self._write_grouped(fn) if self.is_sqlite else self._write_alone(fn)
+        return self._write_grouped(fn) if self.is_sqlite else self._write_repeated(fn)
 
     def write_each(self, fns: Sequence[Callable[[Tx], T]]) -> list[T | Exception]:
         """Run several writes, each on its own, with one fsync if possible; one that raises is answered with that."""
         if not self.is_sqlite:
-            return [_answer(lambda fn=fn: self._write_alone(fn)) for fn in fns]  # type: ignore[misc]
+            return [_answer(lambda fn=fn: self._write_repeated(fn)) for fn in fns]  # type: ignore[misc]
         futures: list[Future[T]] = [Future() for _ in fns]
         context = contextvars.copy_context()
         self._waiting.extend((context.copy(), fn, future) for fn, future in zip(fns, futures, strict=True))
@@ -146,8 +153,15 @@ class Database:
                 self._lead()
         return [_answer(future.result) for future in futures]
 
+    def join_replicas(self) -> None:
+        """Wake the other replicas on this store after each commit, and be woken by them. With SQLite there are none."""
+        if not self.is_sqlite:
+            self._hints = Hints(self._writer, self.signals)
+
     def close(self) -> None:
         """Give every connection back."""
+        if self._hints is not None:
+            self._hints.close()
         self._reader.dispose()
         self._writer.dispose()
         if self.is_sqlite:
@@ -160,6 +174,8 @@ class Database:
     def _wake(self, tx: Tx) -> None:
         for topic in tx.topics:
             self.signals.notify(topic)
+        if self._hints is not None and tx.topics:
+            self._hints.send(tx.topics)
 
     # SQLite
 
@@ -178,7 +194,7 @@ class Database:
         try:
             with _held(self._lock_fd), self._writer.begin() as connection:
                 for context, fn, future in batch:
-                    tx = Tx(connection, self._now_us())
+                    tx = Tx(connection, self.now_us())
                     try:
                         with connection.begin_nested():
                             answer = context.run(fn, tx)
@@ -199,22 +215,17 @@ class Database:
 
     # PostgreSQL
 
-    def _write_alone(self, fn: Callable[[Tx], T]) -> T:
-        for attempt in range(STORE_RETRIES):
-            try:
-                with self._writer.begin() as connection:
-                    tx = Tx(connection, self._now_us())
-                    answer = fn(tx)
-            except DataError as err:
-                raise _unfit(err) from err
-            except DBAPIError as err:
-                if not _worth_repeating(err):
-                    raise
-                log.warn("store_transaction_repeated", attempt=attempt, reason=type(err.orig).__name__)
-            else:
-                self._wake(tx)
-                return answer
-        raise Unavailable("the store is too busy with conflicting writes; try again")
+    def _write_repeated(self, fn: Callable[[Tx], T]) -> T:
+        def change(connection: Connection, now_us: int) -> tuple[T, Tx]:
+            tx = Tx(connection, now_us)
+            return fn(tx), tx
+
+        try:
+            answer, tx = self._server.write(change)
+        except DataError as err:
+            raise _unfit(err) from err
+        self._wake(tx)
+        return answer
 
 
 def _answer(get: Callable[[], T]) -> T | Exception:
@@ -236,14 +247,6 @@ def _outward(err: BaseException) -> BaseException:
 def _unfit(err: DataError) -> BadInput:
     """A value that came from outside and that PostgreSQL cannot hold, like text with a NUL: the caller's mistake."""
     return BadInput("a value in the request cannot be stored or looked for", detail=str(err))
-
-
-def _worth_repeating(err: DBAPIError) -> bool:
-    """The transaction surely did not happen: serialisation failure, deadlock, or a key that another one just took.
-
-    The last one is repeated so that the query that looks before it writes sees the other's row.
-    """
-    return getattr(err.orig, "sqlstate", None) in ("40001", "40P01", "23505")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.control.store import (  # noqa: F401 (each import declares its tables)
+    commit_mark,
     console,
     flavor,
     host,
@@ -15,6 +16,7 @@ from holdfast.control.store import (  # noqa: F401 (each import declares its tab
     operation,
     quota,
     revision,
+    sealing_key,
     server_group,
 )
 from holdfast.control.store.identity import credentials, identity, roles  # noqa: F401

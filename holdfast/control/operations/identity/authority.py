@@ -24,7 +24,7 @@ from holdfast.control.operations.identity.claims import (
     claim_new,
     claim_resolve,
 )
-from holdfast.control.operations.identity.keys import Keyring
+from holdfast.control.operations.identity.keys import Keyring, keys_prepare
 from holdfast.control.operations.identity.login import Login, Proof, login_attempt
 from holdfast.control.operations.identity.passwords import Passwords
 from holdfast.control.store.database import Database, Tx
@@ -41,7 +41,8 @@ class Authority:
 
     def __init__(self, store: Database, clock: Clock, keys: Path) -> None:
         self._store, self._clock = store, clock
-        self.tokens, self.secrets = Keyring(keys, "tokens"), Keyring(keys, "secrets")
+        cloud = keys_prepare(store, keys)
+        self.tokens, self.secrets = (Keyring(store, clock, cloud, kind) for kind in ("tokens", "secrets"))
         self.passwords = Passwords(clock)
         self._checked: OrderedDict[str, tuple[float, Verified]] = OrderedDict()
         self._generation = 0
