@@ -13,9 +13,9 @@ COMMIT = b"COMMIT\0"
 
 
 class Relay:
-    """Listens on a socket in `home`; `cut` is asked at each commit: "before", "after", or "" to leave it alone.
+    """Listens on a socket in `home`; `cut` is asked at each commit, and answers "" to leave it alone.
 
-    "before": the server never sees it. "after": the server answers, and nobody hears it.
+    "before": the server never sees it. "during": it does, and nobody waits. "after": it answers, and nobody hears it.
     """
 
     def __init__(self, home: Path, url: str, cut: Callable[[], str]) -> None:
@@ -52,4 +52,5 @@ class Relay:
                     (server if ready is client else client).sendall(data)
                     if how == "after":
                         server.recv(1 << 16)
+                    if how:
                         return

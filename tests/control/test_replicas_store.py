@@ -105,6 +105,9 @@ def count_in_threads(store: Database, threads: int, each: int) -> tuple[list[thr
     return working, answers
 
 
+LOCALLY = "&options=-c%20synchronous_commit%3Dlocal"  # while there is no standby
+
+
 def test_a_server_that_is_killed_and_started_again_is_waited_for(server: Server) -> None:
     store = Database(server.url)
     store.write(lambda tx: quota_set(tx, "p", {"instances": 0}))
@@ -122,7 +125,7 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(server: Server)
 def test_a_standby_that_is_promoted_has_every_answered_write_once() -> None:
     """FEATURES G3: a thousand writes, and the primary loses its power in the middle of them."""
     with postgres.server("-c synchronous_standby_names=s1") as primary:
-        tables_make(f"{primary.url}&options=-c%20synchronous_commit%3Dlocal")  # there is no standby yet
+        tables_make(f"{primary.url}{LOCALLY}")
         with postgres.standby(primary, "s1") as follower:
             hosts = f"host={primary.home}&host={follower.home}&target_session_attrs=read-write"
             stores = [Database(f"postgresql://holdfast@/postgres?{hosts}") for _ in range(2)]
@@ -139,6 +142,28 @@ def test_a_standby_that_is_promoted_has_every_answered_write_once() -> None:
             assert stores[1].read(lambda tx: quota_limits(tx, "p"))["instances"] == 1000
             for store in stores:
                 store.close()
+
+
+def test_a_commit_that_still_waits_for_the_standby_is_waited_for_and_not_repeated(tmp_path: Path) -> None:
+    with postgres.server("-c synchronous_standby_names=s1") as primary:
+        tables_make(f"{primary.url}{LOCALLY}")
+        locally = Database(f"{primary.url}{LOCALLY}")
+        locally.write(lambda tx: quota_set(tx, "p", {"instances": 0}))
+        with postgres.standby(primary, "s1") as follower:
+            follower.stop()
+            cuts = iter(["during"])
+            relay = Relay(tmp_path, primary.url, lambda: next(cuts, ""))
+            store = Database(relay.url)
+            working, answers = count_in_threads(store, 1, 1)
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            eventually(lambda: locally.read(lambda tx: tx.value(waiting)))
+            assert answers == []
+            follower.start()
+            working[0].join()
+            assert answers == [1]
+            assert store.read(lambda tx: quota_limits(tx, "p"))["instances"] == 1
+            for each in (store, locally, relay):
+                each.close()
 
 
 FREEZES = """
