@@ -23,8 +23,8 @@ from holdfast.api.http.services import Services
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
 from holdfast.control.store import database as database_module
-from holdfast.control.store import postgresql as postgresql_module
 from holdfast.control.store.database import Database
+from holdfast.control.store.postgresql import connections as connections_module
 from holdfast.control.store.tables import metadata
 from holdfast.daemon.composition import make_application, make_services
 from tests import postgres
@@ -147,7 +147,7 @@ def _engine_that_knows_the_statements(url: Any, **words: Any) -> Engine:
 
 
 STATEMENTS_MAX = 10_000
-database_module.create_engine = postgresql_module.create_engine = _engine_that_knows_the_statements
+database_module.create_engine = connections_module.create_engine = _engine_that_knows_the_statements
 
 
 def open_store(url: str, clock: HeldClock) -> Database:

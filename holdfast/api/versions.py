@@ -15,14 +15,14 @@ def root_show(call: Call) -> Reply:
     return Reply(200, {"holdfast": VERSION, "services": {name: f"{base}/{name}" for name in names}})
 
 
-def healthcheck_show(call: Call) -> Reply:
-    """GET /healthcheck: 200 while this process answers."""
+async def healthcheck_show(call: Call) -> Reply:
+    """GET /healthcheck: 200 while this process answers, also when all its threads wait for the store."""
     return Reply(200, {"status": "ok", "version": VERSION})
 
 
 ROOT = Facade(
     name="root",
     mount="",
-    routes=(Route("GET", "/", root_show, PUBLIC), Route("GET", "/healthcheck", healthcheck_show, PUBLIC)),
+    routes=(Route("GET", "/", root_show, PUBLIC), Route("GET", "/healthcheck", healthcheck_show, PUBLIC, streams=True)),
     fault=plain_fault,
 )

@@ -27,6 +27,8 @@ class Settings:
     port: int = 5000  # the one port with every service
     public_url: str = ""  # how clients reach us; empty: http://listen:port
     store: str = ""  # database URL; empty: SQLite in the state directory
+    role: str = "all"  # of this machine: all, or control for a control replica that is no compute host
+    images: str = ""  # directory of the image service's files, the same for all replicas; empty: STATE/images
     region: str = "RegionOne"
     zone: str = "nova"  # availability zone of hosts that name none
     hypervisor: str = "qemu"  # qemu or simulated
@@ -51,6 +53,17 @@ class Settings:
     def endpoint(self) -> str:
         """The base URL that clients use."""
         return self.public_url.rstrip("/") or f"http://{self.listen}:{self.port}"
+
+    @property
+    def local_endpoint(self) -> str:
+        """The base URL of the replica on this machine, whatever is before it."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        address = everywhere.get(self.listen, self.listen)
+        return f"http://[{address}]:{self.port}" if ":" in address else f"http://{address}:{self.port}"
+
+    @property
+    def images_path(self) -> Path:
+        return Path(self.images) if self.images else self.state_path / "images"
 
     @property
     def state_path(self) -> Path:

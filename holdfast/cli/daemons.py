@@ -24,6 +24,9 @@ def up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--public-cidr", metavar="CIDR", help="the public addresses (default: 172.24.4.0/24)")
     parser.add_argument("--hosts", type=int, metavar="N", help="compute hosts on this machine (default: as there are)")
     parser.add_argument(
+        "--control-only", action="store_true", help="one more control replica, on a machine that is no compute host"
+    )
+    parser.add_argument(
         "--underlay-cidr", metavar="CIDR", help="between several hosts of this machine (default: 198.19.0.0/16)"
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Wake-ups inside one process; `store/hints` carries them to others.
+"""Wake-ups inside one process; `store/postgresql/hints` carries them to others.
 
 Only hints: whoever waits also looks by itself, on its own period.
 

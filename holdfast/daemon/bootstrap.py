@@ -12,29 +12,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from holdfast.base import config, ids
-from holdfast.base.clock import SystemClock
+from holdfast.base.errors import Unavailable
 from holdfast.control.operations.flavor import flavors_bootstrap
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
+from holdfast.control.operations.identity.keys import cloud_name, keys_prepare
 from holdfast.control.operations.identity.passwords import password_hash
+from holdfast.control.operations.image_file import images_claim
 from holdfast.control.operations.network.bootstrap import network_bootstrap
 from holdfast.control.operations.network.hosts import publics_list
 from holdfast.control.store.database import Database
 from holdfast.control.store.host import host_insert
+from holdfast.control.store.identity.identity import user_by_name
 from holdfast.control.store.migrate import migrate
-from holdfast.daemon.first_users import USERS
+from holdfast.daemon.first_users import USERS, credentials_write, passwords_make
 from holdfast.daemon.places import Places, write_private
+from holdfast.domain.identity import DEFAULT_DOMAIN
 
 
 @contextmanager
 def opened(settings: config.Settings) -> Iterator[tuple[Database, str]]:
     """The store with its tables as this release needs them, and a sentence about it."""
-    store = Database(settings.store_url, SystemClock().now_us)
+    store = Database(settings.store_url)
     try:
         done = migrate(store)
         kind = "SQLite" if store.is_sqlite else "PostgreSQL"
         yield store, f"{kind}, {done} migrations applied" if done else f"{kind}, nothing to migrate"
     finally:
         store.close()
+
+
+def cloud_enter(store: Database, places: Places, settings: config.Settings) -> dict[str, str]:
+    """Keys, images and the first users' passwords, which it returns: this machine's, or new ones for a new cloud.
+
+    Raises Unavailable, with what to copy, where the store has a cloud whose secrets are not here.
+    """
+    if not places.credentials.exists() and store.read(lambda tx: user_by_name(tx, DEFAULT_DOMAIN, USERS[0])):
+        raise Unavailable(
+            f"the store has a cloud already, and {places.credentials} is missing: copy it and keys/cloud.key from a "
+            f"machine of that cloud to {places.state}",
+            code="credentials_missing",
+            retryable=False,
+        )
+    keys = places.state / "keys"
+    keys_prepare(store, keys)
+    images_claim(store, settings.images_path, cloud_name(keys))
+    passwords = passwords_make(places)
+    credentials_write(places, settings, passwords, {})  # before the rows: a kill in between loses nobody's password
+    return passwords
 
 
 def identity_make(store: Database, passwords: dict[str, str]) -> Bootstrapped:

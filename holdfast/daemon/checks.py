@@ -30,7 +30,12 @@ TOOLS = {
     "conntrack": "conntrack",
     "ssh": "openssh-client",
 }
-WORDS = {"accelerator": ("auto", "kvm", "tcg"), "evacuate": ("auto", "manual"), "shed": ("auto", "never")}
+WORDS = {
+    "accelerator": ("auto", "kvm", "tcg"),
+    "evacuate": ("auto", "manual"),
+    "shed": ("auto", "never"),
+    "role": ("all", "control"),
+}
 GIB = 1 << 30
 
 
@@ -39,17 +44,9 @@ def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
 
     `seats` are those of several hosts, new ones included.
     """
-    for name, words in WORDS.items():
-        if (said := getattr(settings, name)) not in words:
-            allowed = f"{', '.join(words[:-1])} or {words[-1]}"
-            raise BadInput(f"{name} is {said!r}, and must be {allowed}", code="bad_setting")
-    for cidr in (settings.private_cidr, settings.public_cidr):
-        subnet_range_parse(cidr)
-    if settings.store.startswith("postgresql") and find_spec("psycopg") is None:
-        raise BadInput(
-            "the store is in PostgreSQL and its driver is not installed. Run: pip install 'psycopg[binary]'",
-            code="driver_missing",
-        )
+    _settings_check(settings)
+    if settings.role == "control":
+        return "a control replica: no guest runs here"
     if settings.hypervisor == "simulated":
         return "simulated hypervisor: no guest will really run"
     if os.geteuid() != 0:
@@ -80,6 +77,27 @@ def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
             code="disk_full",
         )
     return f"root, {len(TOOLS)} programs, {free_gib} GiB free"
+
+
+def _settings_check(settings: config.Settings) -> None:
+    """Raise BadInput for words that mean nothing, and for a store that cannot be reached from here."""
+    for name, words in WORDS.items():
+        if (said := getattr(settings, name)) not in words:
+            allowed = f"{', '.join(words[:-1])} or {words[-1]}"
+            raise BadInput(f"{name} is {said!r}, and must be {allowed}", code="bad_setting")
+    for cidr in (settings.private_cidr, settings.public_cidr):
+        subnet_range_parse(cidr)
+    if settings.store.startswith("postgresql") and find_spec("psycopg") is None:
+        raise BadInput(
+            "the store is in PostgreSQL and its driver is not installed. Run: pip install 'psycopg[binary]'",
+            code="driver_missing",
+        )
+    if settings.role == "control" and not settings.store.startswith("postgresql"):
+        raise BadInput(
+            "a control replica shares its store with others, in PostgreSQL. "
+            "Name it: HOLDFAST_STORE=postgresql://USER@HOST/NAME holdfast up --control-only",
+            code="bad_setting",
+        )
 
 
 def prefix_check(prefix: str) -> None:

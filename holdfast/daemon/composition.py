@@ -5,8 +5,6 @@ The only place that knows every facade. Tests build the same application from th
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from holdfast.api.compute import routes as compute
 from holdfast.api.ec2 import routes as ec2
 from holdfast.api.hosts import routes as hosts
@@ -23,16 +21,18 @@ from holdfast.api.operator import routes as operator
 from holdfast.api.placement import routes as placement
 from holdfast.api.versions import ROOT
 from holdfast.api.volume import routes as volume
-from holdfast.base.clock import Clock, SystemClock
+from holdfast.base.clock import Clock
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.authority import Authority
+from holdfast.control.operations.identity.keys import cloud_name
+from holdfast.control.operations.image_file import images_claim
 from holdfast.control.reconcilers.deletions import Deletions
 from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.reconcilers.history import History
 from holdfast.control.reconcilers.images import ImageSweep
 from holdfast.control.reconcilers.loop import Reconciler
 from holdfast.control.reconcilers.power_fencing import PowerFencing
-from holdfast.control.store.database import Database
+from holdfast.control.store.database import Database, StoreClock
 from holdfast.debug import routes as debug
 
 FACADES: tuple[Facade, ...] = (
@@ -62,13 +62,14 @@ RULES: dict[str, str] = {
 
 def make_services(settings: Settings, store: Database, clock: Clock | None = None) -> Services:
     """Return the services of a cloud whose store is open and migrated."""
-    state = Path(settings.state)
     for directory in ("keys", "images"):
-        (state / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-    keys, images = state / "keys", state / "images"
-    clock = clock or SystemClock()
+        (settings.state_path / directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys, images = settings.state_path / "keys", settings.images_path
+    clock = clock or StoreClock(store)
+    authority = Authority(store, clock, keys)
+    images_claim(store, images, cloud_name(keys))
     mounts = frozenset(facade.mount for facade in FACADES)
-    return Services(settings, clock, store, keys, images, Authority(store, clock, keys), mounts)
+    return Services(settings, clock, store, keys, images, authority, mounts)
 
 
 def make_application(services: Services) -> Application:

@@ -16,7 +16,6 @@ import uvicorn
 
 from holdfast.base import config, ids
 from holdfast.base import log as logs
-from holdfast.base.clock import SystemClock
 from holdfast.base.limits import GRACEFUL_SHUTDOWN_S, KEEP_ALIVE_S, SOCKET_BACKLOG
 from holdfast.control.operations.engine import Engine
 from holdfast.control.operations.registry import ACTS
@@ -36,7 +35,8 @@ def main() -> None:
     options = parser.parse_args()
     settings = config.load(options.state)
     logs.sink.open_file(Places(options.state).logs / "control.log", "control", settings.log_format == "json")
-    store = Database(settings.store_url, SystemClock().now_us)
+    store = Database(settings.store_url)
+    store.join_replicas()
     services = make_services(settings, store)
     engine = Engine(store, settings, ACTS, f"control-{replica_of(Places(options.state))}")
     reconcilers = Reconcilers(make_reconcilers(services))

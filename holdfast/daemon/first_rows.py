@@ -46,7 +46,7 @@ def accelerator_probe(places: Places, settings: config.Settings, name: str) -> t
 def session_of(places: Places, settings: config.Settings, user: str) -> Session:
     """A session of one of the first users."""
     known = json.loads(places.credentials.read_text())["users"][user]
-    session = Session(settings.endpoint)
+    session = Session(settings.local_endpoint)
     session.login(user, known["password"], known["project"])
     return session
 

@@ -45,9 +45,17 @@ def seats_of(places: Places) -> list[Seat]:
     return [seat for seat in found if seat is not None]
 
 
-def names_wanted(places: Places, count: int | None) -> list[str]:
+def names_wanted(places: Places, count: int | None, role: str = "all") -> list[str]:
     """The hosts that there should be: those here, and new ones up to `count`. BadInput for fewer than there are."""
     here = list(hosts_here(places))
+    if role == "control":
+        if here or count:
+            raise BadInput(
+                f"a control replica has no compute host, and this machine has {', '.join(here) or 'to have some'}; "
+                "leave out --control-only, or use another state directory",
+                code="hosts_here",
+            )
+        return []
     if count is None:
         count = max(1, len(here))
     if count < max(1, len(here)):

@@ -47,13 +47,14 @@ def up(options: argparse.Namespace) -> int:
     """Bring the cloud up; 0 only when its last claim was proved."""
     state = Path(options.state).absolute()
     flags = {name: getattr(options, name, None) for name in FLAGS}
+    flags["role"] = "control" if getattr(options, "control_only", False) else None
     places, phases = Places(state), Phases(bool(getattr(options, "json", False)))
     phases.say(f"holdfast {VERSION} on {socket.gethostname()}   state: {state}")
     asked: int | None = getattr(options, "hosts", None)
     with phases.phase("checks") as told:
         settings, told.words = _prepare(places, flags, asked)
     with logs.into_file(places.logs / "up.log", "up"), _only_one(places):
-        names = names_wanted(places, asked)
+        names = names_wanted(places, asked, settings.role)
         new = [name for name in names if name not in hosts_here(places)]
         if new and _supervisor_runs(places):
             _pause(places, new, phases)
@@ -94,7 +95,7 @@ def _prepare(places: Places, flags: dict[str, Any], hosts: int | None) -> tuple[
     """
     try:
         settings = config.load(places.state, flags=flags)
-        names = names_wanted(places, hosts)
+        names = names_wanted(places, hosts, settings.role)
         found = machine_check(settings, list(seats_wanted(places, settings, names).values()))
         places.make()
     except PermissionError as err:
@@ -124,7 +125,7 @@ def _is_up(places: Places, settings: config.Settings) -> bool:
 
 
 def _answers(settings: config.Settings) -> bool:
-    session = Session(settings.endpoint)
+    session = Session(settings.local_endpoint)
     try:
         return bool(session.get("/healthcheck")["status"] == "ok")
     except HoldfastError:
@@ -137,16 +138,17 @@ def _bring_up(
     places: Places, settings: config.Settings, flags: dict[str, Any], names: list[str], phases: Phases
 ) -> None:
     """Everything that a running cloud has behind it already."""
-    from holdfast.daemon import bootstrap, first_rows, first_users
+    from holdfast.daemon import bootstrap, first_rows
 
-    with phases.phase("accel") as told:
-        told.words, told.level = first_rows.accelerator_probe(places, settings, names[0])
+    if names:
+        with phases.phase("accel") as told:
+            told.words, told.level = first_rows.accelerator_probe(places, settings, names[0])
     if not _supervisor_runs(places):
         port_check_unless_ours(places, settings)
     _keep(places, flags | {"store": settings.store or None})
     with phases.phase("store") as told, bootstrap.opened(settings) as (store, words):
         told.words = words
-        passwords = first_users.passwords_make(places)
+        passwords = bootstrap.cloud_enter(store, places, settings)
         with phases.phase("identity") as inner:
             made = bootstrap.identity_make(store, passwords)
             inner.words = "domain Default, projects admin and demo, users admin and demo"
@@ -158,14 +160,15 @@ def _bring_up(
             for name in names:
                 bootstrap.host_make(store, places, settings, name)
             inner.words = f"private {settings.private_cidr}, public {settings.public_cidr}, {_words_of(names)}"
-        first_users.credentials_write(places, settings, passwords, {})
     with phases.phase("api") as told:
         if not _supervisor_runs(places):
             spawn([sys.executable, "-m", "holdfast.daemon.supervisor", "--state", str(places.state)])
             # the API may answer already: a control process that outlived its supervisor is adopted
             wait_for(lambda: _supervisor_runs(places), UP_READY_S, f"the supervisor did not start; see {places.logs}")
         wait_for(
-            lambda: _answers(settings), UP_READY_S, f"the API at {settings.endpoint} did not answer; see {places.logs}"
+            lambda: _answers(settings),
+            UP_READY_S,
+            f"the API at {settings.local_endpoint} did not answer; see {places.logs}",
         )
         session = first_rows.session_of(places, settings, "admin")
         first_rows.ec2_credentials_ensure(places, settings, session)
@@ -173,7 +176,7 @@ def _bring_up(
             lambda: first_rows.hosts_are_up(session, names), UP_READY_S, f"an agent did not report; see {places.logs}"
         )
         told.words = f"identity compute image network volume placement ec2 on {settings.endpoint}"
-    if settings.hypervisor != "simulated":
+    if names and settings.hypervisor != "simulated":
         from holdfast.daemon.first_image import tiny_ensure
 
         with phases.phase("image") as told:
@@ -181,6 +184,8 @@ def _bring_up(
 
 
 def _words_of(names: list[str]) -> str:
+    if not names:
+        return "no compute host"
     return f"host {names[0]}" if len(names) == 1 else f"hosts {', '.join(names)}"
 
 
@@ -222,7 +227,7 @@ def _prove(places: Places, settings: config.Settings, phases: Phases) -> None:
         servers = session.get("/compute/v2.1/servers")["servers"]
         told.words = f"token, list of {len(servers)} servers"
         mark = places.run / "proved"
-        if settings.hypervisor != "simulated" and not mark.exists():
+        if hosts_here(places) and settings.hypervisor != "simulated" and not mark.exists():
             told.words += ", " + first_rows.guest_proof(session)
             write_private(mark, "a guest of this cloud booted and answered\n")
 

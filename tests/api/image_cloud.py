@@ -12,6 +12,7 @@ from holdfast.api.http.application import Application
 from holdfast.api.http.services import Services
 from holdfast.base.config import Settings
 from holdfast.base.errors import Unauthenticated
+from holdfast.control.operations.image_file import MARK
 from holdfast.control.store.image import image_fetch
 from holdfast.daemon.composition import make_application, make_services
 from holdfast.domain.credentials import Credentials, imply
@@ -79,7 +80,7 @@ class ImageCloud:
         return found.status.value if found else "deleted"
 
     def files(self) -> list[str]:
-        return sorted(path.name for path in self.services.images.iterdir())
+        return sorted(path.name for path in self.services.images.iterdir() if path.name != MARK)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ from holdfast.control.store.identity.roles import (
     revoke,
     roles_held,
 )
-from holdfast.control.store.sealing_key import sealing_key, sealing_keys
+from holdfast.control.store.identity.sealing_key import sealing_key, sealing_keys
 from holdfast.domain.identity import DEFAULT_DOMAIN, Actor, Assignment, Ec2Credential, Target
 from tests.conftest import PASSWORDS, HeldClock, password_hashes
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.base.errors import NoCapacity
+from holdfast.base.errors import NoCapacity, Unavailable
 from holdfast.base.ids import new_id
 from holdfast.control.operations.image import image_create, image_new
-from holdfast.control.operations.image_file import Upload, image_path, image_sweep
+from holdfast.control.operations.image_file import MARK, Upload, image_path, image_sweep, images_claim
 from holdfast.control.store.database import Database
 from holdfast.control.store.image import image_delete, image_fetch, image_move
 from holdfast.domain.image import Image, Status
@@ -24,10 +24,16 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Path:
+def files(tmp_path: Path, database: Database) -> Path:
     directory = tmp_path / "images"
     directory.mkdir()
+    images_claim(database, directory, "this cloud")
     return directory
+
+
+def names(directory: Path) -> list[str]:
+    """What is in it, but for its mark."""
+    return [path.name for path in directory.iterdir() if path.name != MARK]
 
 
 @pytest.fixture
@@ -81,14 +87,14 @@ def test_a_file_whose_row_is_gone_is_removed_once_nobody_writes_it(database: Dat
     assert not finish(database, image, upload)
     upload.close()
     assert image_sweep(database, files) == {"removed": 1}
-    assert list(files.iterdir()) == []
+    assert names(files) == []
 
 
 def test_strangers_files_are_never_removed(database: Database, files: Path) -> None:
     for name in ("README", f"{new_id()}.backup", "a.b.part", f"{new_id()}"):
         (files / name).write_bytes(b"mine")
     assert image_sweep(database, files) == {}
-    assert len(list(files.iterdir())) == 4
+    assert len(names(files)) == 4
 
 
 def test_a_missing_file_is_reported_and_nothing_is_changed(database: Database, files: Path) -> None:
@@ -99,6 +105,31 @@ def test_a_missing_file_is_reported_and_nothing_is_changed(database: Database, f
     (files / f"{image.id}.{upload.name}").unlink()
     assert image_sweep(database, files) == {"missing": 1}
     assert status(database, image) is Status.ACTIVE
+
+
+def test_a_directory_that_is_not_mounted_is_not_taken_for_an_empty_one(database: Database, files: Path) -> None:
+    image = make(database)
+    upload = written(database, files, image)
+    assert finish(database, image, upload)
+    upload.close()
+    other = files.with_name("elsewhere")
+    with pytest.raises(Unavailable, match=r"is not there.*mount it"):
+        images_claim(database, other, "this cloud")
+    other.mkdir()
+    with pytest.raises(Unavailable, match="no image of this cloud is in"):
+        images_claim(database, other, "this cloud")
+    making = make(database)
+    begun = written(database, files, making)
+    assert image_sweep(database, other) == {}  # neither is what another replica writes given up
+    assert status(database, making) is Status.SAVING
+    begun.close()
+    assert names(other) == []
+    with pytest.raises(Unavailable, match="images of another cloud"):
+        images_claim(database, files, "another")
+    images_claim(database, files, "this cloud")
+    (files / MARK).unlink()  # as the releases before left it
+    images_claim(database, files, "this cloud")
+    assert (files / MARK).read_text() == "this cloud"
 
 
 UPLOADER = """

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy import func, select, text
 
 from holdfast.base.errors import Unavailable
-from holdfast.control.store import postgresql as postgresql_module
-from holdfast.control.store.commit_mark import commit_mark, commit_marks_prune
 from holdfast.control.store.database import Database, Tx
-from holdfast.control.store.postgresql import url_of
+from holdfast.control.store.postgresql import connections as connections_module
+from holdfast.control.store.postgresql.commit_mark import commit_mark, commit_marks_prune
+from holdfast.control.store.postgresql.connections import url_of
 from holdfast.control.store.quota import quota_limits, quota_set
 from holdfast.control.store.tables import metadata
 from tests import postgres
@@ -228,7 +228,7 @@ def test_what_one_replica_commits_wakes_the_others_and_a_new_connection_wakes_al
 def test_a_store_that_stays_away_is_said_to_and_so_is_a_commit_that_nobody_knows_of(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql_module, "STORE_AWAY_S", 0.3)
+    monkeypatch.setattr(connections_module, "STORE_AWAY_S", 0.3)
 
     def cut() -> str:
         server.kill()

@@ -23,7 +23,7 @@ NEWEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One URL and method. `streams`: the handler is async and reads `call.receive` itself."""
+    """One URL and method. `streams`: the handler is async and reads `call.receive` itself, if anything."""
 
     method: str
     path: str

@@ -2,6 +2,7 @@
 
     ID.UPLOAD.part   being written; its writer holds a lock on it
     ID.UPLOAD        whole, inspected and on disk; read by whoever the row of image ID sends here
+    .cloud           whose files these are: a directory that is not mounted is not taken for an empty one
 
 The lock is taken before the row says `saving` and let go after the row says `active`, so a file without a lock
 is exactly what its row says, and a row whose file has no lock belongs to a writer that died. The sweep decides
@@ -29,6 +30,37 @@ from holdfast.domain.image import Image, Status, file_name
 
 log = logs.get(__name__)
 PART = ".part"
+MARK = ".cloud"
+
+
+def images_claim(store: Database, directory: Path, cloud: str) -> None:
+    """Mark the directory as this cloud's, once.
+
+    Raises Unavailable where it is another one's, or has no file of the images that there are.
+    """
+    if _owner(directory) == cloud:
+        return
+    if not directory.is_dir():
+        raise Unavailable(f"the images' directory {directory} is not there: {_MOUNT}", code="images", retryable=False)
+    if _owner(directory):
+        raise Unavailable(f"{directory} has the images of another cloud: {_MOUNT}", code="images", retryable=False)
+    files = [file_name(image_id, upload) for upload, (image_id, _) in store.read(image_uploads).items()]
+    if files and not any((directory / name).exists() for name in files):
+        raise Unavailable(f"no image of this cloud is in {directory}: {_MOUNT}", code="images", retryable=False)
+    draft = directory / f"{MARK}.{new_id()}"
+    draft.write_text(cloud)
+    os.rename(draft, directory / MARK)
+    directory_sync(directory)
+
+
+_MOUNT = "every control replica needs the same one; mount it, or see the setting `images`"
+
+
+def _owner(directory: Path) -> str:
+    try:
+        return (directory / MARK).read_text()
+    except OSError:
+        return ""
 
 
 def image_path(directory: Path, image: Image) -> Path:
@@ -113,6 +145,9 @@ def image_sweep(store: Database, directory: Path) -> Counter[str]:
     Safe at any time and beside any number of uploads and other sweeps.
     """
     outcomes: Counter[str] = Counter()
+    if not _owner(directory):
+        log.error("images_directory_is_not_ours", path=str(directory))
+        return outcomes
     files = {entry.name: entry for entry in directory.iterdir() if entry.is_file()}  # before the rows
     uploads = store.read(image_uploads)
     for upload, (image_id, status) in uploads.items():

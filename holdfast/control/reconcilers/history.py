@@ -6,12 +6,12 @@ from collections import Counter
 
 from holdfast.base.clock import SECOND_US
 from holdfast.base.limits import COMMIT_MARKS_KEPT_S, TERMINAL_ROWS_KEPT_S
-from holdfast.control.store.commit_mark import commit_marks_prune
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.idempotency import idempotency_prune
 from holdfast.control.store.identity.roles import revocation_prune
 from holdfast.control.store.instance import instances_purge
 from holdfast.control.store.operation import operations_purge
+from holdfast.control.store.postgresql.commit_mark import commit_marks_prune
 
 
 class History:

@@ -8,8 +8,8 @@ with "database is locked" whatever its timeout, and SQLite's own waiting is unfa
 Whoever gets the lock runs every write that is waiting, each in its own savepoint, and makes one commit:
 many small transactions share one fsync, and a reply leaves only after it.
 
-PostgreSQL: SERIALIZABLE, repeated on a conflict and after a failover (store/postgresql.py). `fn` may therefore run
-more than once and must have no effect but through its transaction; whoever should look after the commit is named
+PostgreSQL: SERIALIZABLE, repeated on a conflict and after a failover (postgresql/connections.py). `fn` may therefore
+run more than once and must have no effect but through its transaction; whoever should look after the commit is named
 to `tx.notify`.
 """
 
@@ -19,6 +19,7 @@ import contextvars
 import fcntl
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -36,8 +37,8 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.errors import BadInput, Unavailable
 from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S
 from holdfast.control.signals import Signals
-from holdfast.control.store.hints import Hints
-from holdfast.control.store.postgresql import Postgresql
+from holdfast.control.store.postgresql.connections import Postgresql
+from holdfast.control.store.postgresql.hints import Hints
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -226,6 +227,19 @@ class Database:
             raise _unfit(err) from err
         self._wake(tx)
         return answer
+
+
+class StoreClock:
+    """The store's clock, for what is not asked in a transaction: all replicas say the same of a host."""
+
+    def __init__(self, store: Database) -> None:
+        self._store = store
+
+    def now_us(self) -> int:
+        return self._store.now_us()
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
 
 
 def _answer(get: Callable[[], T]) -> T | Exception:

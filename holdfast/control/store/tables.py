@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from holdfast.control.store import (  # noqa: F401 (each import declares its tables)
-    commit_mark,
     console,
     flavor,
     host,
@@ -16,10 +15,9 @@ from holdfast.control.store import (  # noqa: F401 (each import declares its tab
     operation,
     quota,
     revision,
-    sealing_key,
     server_group,
 )
-from holdfast.control.store.identity import credentials, identity, roles  # noqa: F401
+from holdfast.control.store.identity import credentials, identity, roles, sealing_key  # noqa: F401
 from holdfast.control.store.network import (  # noqa: F401
     floating_ip,
     network,
@@ -31,6 +29,7 @@ from holdfast.control.store.network import (  # noqa: F401
     subnetpool,
 )
 from holdfast.control.store.placement import passage  # noqa: F401
+from holdfast.control.store.postgresql import commit_mark  # noqa: F401
 from holdfast.control.store.schema import metadata
 from holdfast.control.store.volume import tables  # noqa: F401
 

@@ -11,6 +11,7 @@ for what they sealed lives as long as its owner wants.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -21,7 +22,7 @@ from holdfast.base.clock import Clock
 from holdfast.base.errors import Unavailable
 from holdfast.base.limits import KEYS_LOOK_S, KEYS_LOOK_SOON_S, TOKEN_KEYS_KEPT
 from holdfast.control.store.database import Database, Tx
-from holdfast.control.store.sealing_key import sealing_key_add, sealing_keys, sealing_keys_drop
+from holdfast.control.store.identity.sealing_key import sealing_key_add, sealing_keys, sealing_keys_drop
 
 KINDS = ("tokens", "secrets")
 CLOUD_KEY = "cloud.key"
@@ -92,6 +93,11 @@ def keys_prepare(store: Database, directory: Path) -> Fernet:
     except InvalidToken as err:
         raise Unavailable(f"{path} is of another cloud: {_ADVICE}", code="cloud_key", retryable=False) from err
     return cloud
+
+
+def cloud_name(directory: Path) -> str:
+    """What says that something belongs to this cloud, and tells nothing of its key."""
+    return hashlib.sha256(b"the cloud of " + (directory / CLOUD_KEY).read_bytes()).hexdigest()[:32]
 
 
 _ADVICE = "it opens the keys in the store. Copy it from a control replica of this cloud, to the same place"

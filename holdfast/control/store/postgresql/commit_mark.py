@@ -1,7 +1,7 @@
 """The marks of commits, by which a writer finds out whether a commit whose answer was lost has happened.
 
-PostgreSQL only (store/postgresql.py). A slot belongs to one thread of one process at a time; its row is replaced by
-each of its transactions, and so says which of them was the last to be committed.
+A slot belongs to one thread of one process at a time (connections.py); its row is replaced by each of its
+transactions, and so says which of them was the last to be committed.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What only PostgreSQL needs: connections that break, clocks that differ, and replicas that wake each other."""
