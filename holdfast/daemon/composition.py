@@ -24,7 +24,6 @@ from holdfast.api.volume import routes as volume
 from holdfast.base.clock import Clock
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.authority import Authority
-from holdfast.control.operations.identity.keys import cloud_name
 from holdfast.control.operations.image_file import images_claim
 from holdfast.control.reconcilers.deletions import Deletions
 from holdfast.control.reconcilers.evacuations import Evacuations
@@ -67,7 +66,7 @@ def make_services(settings: Settings, store: Database, clock: Clock | None = Non
     keys, images = settings.state_path / "keys", settings.images_path
     clock = clock or StoreClock(store)
     authority = Authority(store, clock, keys)
-    images_claim(store, images, cloud_name(keys))
+    images_claim(store, images)
     mounts = frozenset(facade.mount for facade in FACADES)
     return Services(settings, clock, store, keys, images, authority, mounts)
 
