@@ -8,8 +8,9 @@ from __future__ import annotations
 from holdfast.api.compute import routes as compute
 from holdfast.api.ec2 import routes as ec2
 from holdfast.api.hosts import routes as hosts
-from holdfast.api.hosts.handlers import host_admit
+from holdfast.api.hosts.admission import Admission
 from holdfast.api.http.application import Application
+from holdfast.api.http.batch import Batch
 from holdfast.api.http.policy import Policy
 from holdfast.api.http.routes import Facade
 from holdfast.api.http.services import Services
@@ -68,12 +69,13 @@ def make_services(settings: Settings, store: Database, clock: Clock | None = Non
     authority = Authority(store, clock, keys)
     images_claim(store, images)
     mounts = frozenset(facade.mount for facade in FACADES)
-    return Services(settings, clock, store, keys, images, authority, mounts)
+    return Services(settings, clock, store, keys, images, authority, Batch(store), mounts)
 
 
 def make_application(services: Services) -> Application:
     """Return the ASGI application with every facade."""
-    return Application(services, FACADES, Policy(RULES), credentials_of(services), host_admit, ROOT)
+    hosts = Admission(services.store, services.clock)
+    return Application(services, FACADES, Policy(RULES), credentials_of(services), hosts, ROOT)
 
 
 def make_reconcilers(services: Services) -> tuple[Reconciler, ...]:

@@ -31,6 +31,8 @@ from holdfast.control.store.schema import Json, instant, metadata
 from holdfast.domain.host import Allocation, Host
 from holdfast.domain.observed import Capabilities
 
+HOST_TOKENS = "host-tokens"  # topic: one changed, or is worth nothing any more
+
 host = Table(
     "host",
     metadata,
@@ -66,6 +68,7 @@ _COLUMNS = [host.c[name] for name in Host.__struct_fields__]
 _ALL = select(*_COLUMNS).order_by(host.c.name)
 _NAMES = select(host.c.id, host.c.name)
 _ADDRESSES = select(host.c.id, host.c.capabilities)
+_ADDRESS_OF = select(host.c.capabilities).where(host.c.id == bindparam("host_id"))
 _TWO = select(host.c.id).limit(2)
 _ALLOCATION_INSERT = insert(allocation)
 _COMING, _THERE = passage.c, allocation.c  # room is held for what is coming as if it were there
@@ -87,6 +90,7 @@ def host_insert(tx: Tx, host_id: str, name: str, zone: str, token_digest: str) -
     """Let a host join; the same host again only gets its new token."""
     if host_fetch(tx, host_id) is not None:
         tx.run(update(host).where(host.c.id == host_id).values(token_digest=token_digest))
+        tx.notify(HOST_TOKENS)
         return
     empty = Host(host_id, name, zone, True, "", None, [], [], [], 0, 0, "", 0, tx.now_us)
     row = {field: getattr(empty, field) for field in Host.__struct_fields__}
@@ -121,6 +125,7 @@ def _update_of(names: tuple[str, ...]) -> Update:
 def host_delete(tx: Tx, host_id: str) -> None:
     """Forget a host; its token is worth nothing from then on."""
     tx.run(delete(host).where(host.c.id == host_id))
+    tx.notify(HOST_TOKENS)
 
 
 def hosts_are_several(tx: Tx) -> bool:
@@ -131,6 +136,12 @@ def hosts_are_several(tx: Tx) -> bool:
 def host_addresses(tx: Tx) -> dict[str, str]:
     """Where each host that ever reported is, by id."""
     return {host_id: found.address for host_id, found in tx.all(_ADDRESSES) if found is not None}
+
+
+def host_address(tx: Tx, host_id: str) -> str:
+    """Where a host is; empty for one that never reported."""
+    found: Capabilities | None = tx.value(_ADDRESS_OF, {"host_id": host_id})
+    return found.address if found is not None else ""
 
 
 def host_names(tx: Tx) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_addresses
+from holdfast.control.store.host import host_address, host_addresses
 from holdfast.control.store.network.floating_ip import FLOATING_IPS, floating_ip, floating_ips_of_ports
 from holdfast.control.store.network.network import NETWORKS, network
 from holdfast.control.store.network.port import (
@@ -75,7 +75,7 @@ def tunnel_ends(tx: Tx) -> dict[str, str]:
 
 def tunnel_end_observed(tx: Tx, host_id: str, address: str) -> None:
     """Say to every host that this one's tunnels end elsewhere by now; before its report is written down."""
-    if host_addresses(tx).get(host_id, "") != address:
+    if host_address(tx, host_id) != address:
         revision_network(tx)
 
 
