@@ -98,6 +98,7 @@ FENCE_LOOK_S: Final = 1  # between two looks for hosts whose lease lapsed
 FENCE_WAIT_S: Final = 300  # that an evacuation waits for proof that its host is off
 FENCE_AGAIN_S: Final = 30  # between two rounds of tries at a switch that did not see the power off
 FENCE_AT_ONCE: Final = 16  # switches that one replica waits for: a rack that loses its power
+CLOCK_STEP_S: Final = 1  # between two looks, by which the store's clock may run ahead; more is a step, and no silence
 HOSTS_LOST_MAX: Final = 0.55  # share of the hosts; when more vanish at once the fault is more likely ours
 
 # volumes

@@ -14,6 +14,7 @@ from holdfast.base.clock import SECOND_US, Clock
 from holdfast.base.config import Settings
 from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import (
+    CLOCK_STEP_S,
     FENCE_LOOK_S,
     HOST_DOWN_S,
     HOST_LEASE_S,
@@ -45,12 +46,14 @@ class Evacuations:
     def __init__(self, store: Database, settings: Settings, clock: Clock) -> None:
         self._store, self._settings, self._clock = store, settings, clock
         self._looked_s = 0.0
+        self._ahead_s = 0.0  # the store's clock, of this process's own
         self._steady_since_s = 0.0
         self._braked = False
 
     def tick(self) -> Counter[str]:
+        began_s = self._clock.monotonic_s()
         hosts, leases, now_us = self._store.read(_look)  # raises while the store is away, which is a gap
-        if self._settings.evacuate != "auto" or not self._is_steady() or self._brake(hosts, now_us):
+        if self._settings.evacuate != "auto" or not self._is_steady(began_s, now_us) or self._brake(hosts, now_us):
             return Counter()
         done: Counter[str] = Counter()
         for host in hosts:
@@ -61,12 +64,16 @@ class Evacuations:
                 done += self._store.write(partial(self._evacuate, host.id))
         return +done
 
-    def _is_steady(self) -> bool:
-        """Whether this process has been looking, without a gap, for longer than any lease lasts."""
-        now_s = self._clock.monotonic_s()
-        if not self._looked_s or now_s - self._looked_s > RECONCILE_PERIOD_S:
+    def _is_steady(self, began_s: float, now_us: int) -> bool:
+        """Whether this process has been looking, without a gap, for longer than any lease lasts.
+
+        A store's clock that steps is a gap: all that was written before it looks old.
+        """
+        now_s, ahead_s = self._clock.monotonic_s(), now_us / SECOND_US - began_s
+        gap = not self._looked_s or now_s - self._looked_s > RECONCILE_PERIOD_S
+        if gap or abs(ahead_s - self._ahead_s) > CLOCK_STEP_S:
             self._steady_since_s = now_s
-        self._looked_s = now_s
+        self._looked_s, self._ahead_s = now_s, ahead_s
         return now_s - self._steady_since_s >= HOST_LEASE_S + LEASE_MARGIN_S
 
     def _brake(self, hosts: list[Host], now_us: int) -> bool:
