@@ -67,6 +67,7 @@ PRESIGNED_LIFETIME_S: Final = 7 * 86_400  # the longest that signature version 4
 
 # store
 STORE_BUSY_S: Final = 30  # a writer that cannot get the lock for this long reports Unavailable
+STORE_WAL_BYTES: Final = 16 << 20  # kept of the write-ahead log once nobody reads what is older; 4 MiB are usual
 STORE_RETRIES: Final = 8  # conflicts in a row before Unavailable
 STORE_ALONE_AFTER: Final = 3  # conflicts in a row; then a write of PostgreSQL has the store to itself and comes through
 STORE_AWAY_S: Final = 20  # a database that starts again or fails over is waited for; then Unavailable

@@ -1,7 +1,7 @@
 """The embedded store when processes are killed, the disk is full or fails: what was answered is kept.
 
-DBT-02 to DBT-04, FEATURES C2; when the power goes: tests/blackbox/test_power_cuts.py. Writers are processes of their
-own, which print a number once its write was answered.
+DBT-02 to DBT-04 and DBT-13, FEATURES C2; when the power goes: tests/blackbox/test_power_cuts.py. Writers are processes
+of their own, which print a number once its write was answered.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.errors import Unavailable
+from holdfast.base.limits import STORE_WAL_BYTES
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.quota import quota_limits, quota_set
 from tests.blackbox.disk import MIB, LoopDisk
@@ -111,3 +112,24 @@ def test_a_write_whose_fsync_fails_is_not_acknowledged(number: int, tmp_path: Pa
     assert len(out.split()) < 10
     assert set(out.split()) <= kept(tmp_path)
     assert process.returncode != -signal.SIGKILL
+
+
+def test_the_log_of_writes_shrinks_when_a_reader_that_held_it_is_gone(tmp_path: Path) -> None:
+    store_make(tmp_path)
+    store, log = Database(url_of(tmp_path), HeldClock().now_us), tmp_path / "store.sqlite-wal"
+
+    def write_much(_: Tx) -> None:
+        for number in range(2):
+            for part in range(STORE_WAL_BYTES // MIB):
+                store.write(lambda tx, key=f"{number}-{part}": quota_set(tx, key * (MIB // len(key)), {"cores": 1}))  # type: ignore[misc]
+
+    def read_long(tx: Tx) -> None:
+        quota_limits(tx, "nobody")  # from here on it sees, and holds, what there is now
+        write_much(tx)
+
+    store.read(read_long)
+    assert log.stat().st_size > 2 * STORE_WAL_BYTES
+    for number in range(3):
+        store.write(lambda tx, key=f"after-{number}": quota_set(tx, key, {"cores": 1}))  # type: ignore[misc]
+    assert log.stat().st_size <= STORE_WAL_BYTES
+    store.close()

@@ -35,7 +35,7 @@ from sqlalchemy.pool import QueuePool
 from holdfast.base import log as logs
 from holdfast.base.clock import SystemClock
 from holdfast.base.errors import BadInput, Unavailable
-from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S
+from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S, STORE_WAL_BYTES
 from holdfast.control.signals import Signals
 from holdfast.control.store.postgresql.connections import Postgresql
 from holdfast.control.store.postgresql.hints import Hints
@@ -286,6 +286,9 @@ def _held(fd: int) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
+_WAL_SHRINKS = f"journal_size_limit={STORE_WAL_BYTES}"
+
+
 def _sqlite_engine(path: Path, read_only: bool) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
@@ -300,7 +303,7 @@ def _sqlite_engine(path: Path, read_only: bool) -> Engine:
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         settings = ["foreign_keys=ON", "temp_store=MEMORY", "cache_size=-8192"]
-        settings += ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL"]
+        settings += ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL", _WAL_SHRINKS]
         for setting in settings:
             connection.execute(f"PRAGMA {setting}")
 
