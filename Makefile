@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STATE  ?= /var/lib/holdfast
 
-.PHONY: help up down destroy install packages test check format tests stories sim crashes bench lock clean
+.PHONY: help up down destroy install packages test check format tests stories sim crashes blackbox bench lock clean
 
 help:
 	@sed -n 's/^# \?//p' Makefile | head -3
@@ -59,6 +59,9 @@ sim: $(VENV)/installed-test  ## simulate faults: SEEDS=10000, FROM=501, or SEED=
 
 crashes: $(VENV)/installed-test  ## crash tests that kill before each SQL statement, not at the ends of transactions only
 	HOLDFAST_TEST_STATEMENTS=1 $(BIN)/python -m pytest -n 3 -k killed_at_any_point tests/control
+
+blackbox: $(VENV)/installed-test  ## real processes and faults: WHAT=evacuations or power-cuts, COUNT=500, SEED=1
+	$(BIN)/python -m tests.blackbox $(or $(WHAT),evacuations) $(or $(COUNT),500) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/installed  ## measure; results as JSON in bench/results
 	$(BIN)/python -m bench

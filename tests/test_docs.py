@@ -23,6 +23,13 @@ def test_every_file_that_a_document_names_exists(path: Path) -> None:
     assert missing == [], f"{path.name} names what is not there"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_test_that_a_document_names_exists(path: Path) -> None:
+    named = set(re.findall(r"\b(tests/[\w/]+\.py)::(\w+)", path.read_text()))
+    missing = sorted(f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text())
+    assert missing == [], f"{path.name} names what is not there"
+
+
 def _links(text: str) -> list[str]:
     found = re.findall(r"\]\(([^)#\s]+)\)", text)
     return [link for link in found if not link.startswith(("http", "mailto"))]

@@ -67,6 +67,7 @@ PRESIGNED_LIFETIME_S: Final = 7 * 86_400  # the longest that signature version 4
 
 # store
 STORE_BUSY_S: Final = 30  # a writer that cannot get the lock for this long reports Unavailable
+STORE_WAL_BYTES: Final = 16 << 20  # kept of the write-ahead log once nobody reads what is older; 4 MiB are usual
 STORE_RETRIES: Final = 8  # conflicts in a row before Unavailable
 STORE_ALONE_AFTER: Final = 3  # conflicts in a row; then a write of PostgreSQL has the store to itself and comes through
 STORE_AWAY_S: Final = 20  # a database that starts again or fails over is waited for; then Unavailable
@@ -101,6 +102,7 @@ FENCE_LOOK_S: Final = 1  # between two looks for hosts whose lease lapsed
 FENCE_WAIT_S: Final = 300  # that an evacuation waits for proof that its host is off
 FENCE_AGAIN_S: Final = 30  # between two rounds of tries at a switch that did not see the power off
 FENCE_AT_ONCE: Final = 16  # switches that one replica waits for: a rack that loses its power
+CLOCK_STEP_S: Final = 1  # between two looks, by which the store's clock may run ahead; more is a step, and no silence
 HOSTS_LOST_MAX: Final = 0.55  # share of the hosts; when more vanish at once the fault is more likely ours
 
 # volumes

@@ -156,3 +156,15 @@ def test_a_guests_console_is_readable_and_harmless(world: World) -> None:
     assert "ready" in output and "\x1b" not in output and "\x07" not in output
     assert world.act(server_id, "os-getConsoleOutput", {"length": 1}).json["output"].strip() == "ready"
     assert world.act(server_id, "os-getConsoleOutput", {"length": "many"}).status == 400
+
+
+def test_a_tenant_forces_no_host_and_hints_from_within_mean_nothing(world: World) -> None:
+    plain = {"name": "web", "imageRef": IMAGE, "flavorRef": "42", "networks": "none"}
+    for words in ({"availability_zone": "nova:h1"}, {"host": "h1"}, {"hypervisor_hostname": "h1"}):
+        assert world.nova("POST", "/servers", {"server": {**plain, **words}}).status == 403, words
+    hints = {"_nova_check_type": ["rebuild"], "force_hosts": "h1", "host_id": "h1", "requested_destination": {}}
+    answer = world.nova("POST", "/servers", {"server": plain, "os:scheduler_hints": hints})
+    assert answer.status == 202, answer.body
+    world.settle()
+    assert world.server(answer.json["server"]["id"])["status"] == "ACTIVE"
+    assert world.audit() == []

@@ -1,8 +1,13 @@
-"""Migrations: what they make is what the tables declare, on both databases, and a second run does nothing."""
+"""Migrations: what they make is what the tables declare, on both databases, and a second run does nothing.
+
+HOLDFAST_TEST_STATEMENTS=1 kills an upgrade before each of its statements.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +28,9 @@ from holdfast.domain.instance import Flavor
 from tests.conftest import HeldClock
 from tests.control.test_server_status import PLAIN
 
+STATEMENTS = 400  # more than all migrations have
+KILLED_BEFORE = range(0, STATEMENTS, 1 if os.environ.get("HOLDFAST_TEST_STATEMENTS") else 57)
+
 
 @pytest.fixture
 def empty(empty_url: str, clock: HeldClock) -> Database:
@@ -40,6 +48,32 @@ def test_a_second_run_does_nothing(empty: Database) -> None:
     migrate(empty)
     assert migrate(empty) == 0
     empty.close()
+
+
+class Killed(BaseException):
+    """The process that upgrades is gone."""
+
+
+@pytest.mark.parametrize("points", KILLED_BEFORE)
+def test_an_upgrade_that_was_killed_is_run_again_and_ends_as_if_it_had_not_been(
+    points: int, empty_url: str, clock: HeldClock
+) -> None:
+    left = iter(range(points))
+
+    def die_when_spent(_: str) -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    doomed = Database(empty_url, clock.now_us, die_when_spent)
+    with suppress(Killed):
+        migrate(doomed)
+    doomed.close()
+    store = Database(empty_url, clock.now_us)
+    migrate(store)
+    with store.connect_for_migration() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert schema_version(connection) == HEAD
+    store.close()
 
 
 def test_two_at_once_make_one_schema(empty_url: str, clock: HeldClock) -> None:

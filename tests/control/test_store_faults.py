@@ -1,33 +1,29 @@
-"""The embedded store when processes are killed, the power goes, the disk is full or fails: what was answered is kept.
+"""The embedded store when processes are killed, the disk is full or fails: what was answered is kept.
 
-DBT-01 to DBT-04, FEATURES C2. Writers are processes of their own, which print a number once its write was answered.
+DBT-02 to DBT-04 and DBT-13, FEATURES C2; when the power goes: tests/blackbox/test_power_cuts.py. Writers are processes
+of their own, which print a number once its write was answered.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import random
 import signal
-import sqlite3
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from holdfast.base.errors import Unavailable
+from holdfast.base.limits import STORE_WAL_BYTES
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.quota import quota_limits, quota_set
-from holdfast.control.store.tables import metadata
+from tests.blackbox.disk import MIB, LoopDisk
+from tests.blackbox.power_cuts import kept, store_make, url_of
 from tests.conftest import HeldClock
 
 ROOT = Path(__file__).parents[2]
-MIB = 1 << 20
-SHUTDOWN, WITHOUT_JOURNAL = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN: from here on nothing more reaches the disk
 WRITER = """
 import sys, threading
 from holdfast.control.store.database import Database
@@ -46,43 +42,20 @@ workers = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
 """
 
 
-def url_of(directory: Path) -> str:
-    return f"sqlite:///{directory / 'store.sqlite'}"
-
-
-def store_make(directory: Path) -> None:
-    database = Database(url_of(directory), HeldClock().now_us)
-    with database.connect_for_migration() as connection:
-        metadata.create_all(connection)
-        connection.commit()
-    database.close()
-
-
 def writer(directory: Path, name: str, threads: int, count: int, *before: str) -> subprocess.Popen[str]:
     argv = [*before, sys.executable, "-c", WRITER, url_of(directory), name, str(threads), str(count)]
     out = subprocess.PIPE
     return subprocess.Popen(argv, cwd=ROOT, stdout=out, stderr=out, text=True)
 
 
-def kept(directory: Path) -> set[str]:
-    """The keys in the file, read by SQLite alone; it must be whole."""
-    with closing(sqlite3.connect(directory / "store.sqlite")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return {key for (key,) in connection.execute("SELECT project_id FROM quota")}
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """An ext4 of 24 MiB on a loop device, with a store in it."""
-    backing, mounted = tmp_path / "disk.img", tmp_path / "mounted"
-    mounted.mkdir()
-    with open(backing, "wb") as file:
-        file.truncate(24 * MIB)
-    subprocess.run(["mkfs.ext4", "-q", str(backing)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(backing), str(mounted)], check=True)
-    store_make(mounted)
-    yield mounted
-    subprocess.run(["umount", str(mounted)], check=True)
+    disk = LoopDisk(tmp_path / "disk.img", tmp_path / "mounted")
+    disk.make()
+    store_make(disk.mounted)
+    yield disk.mounted
+    disk.unmount()
 
 
 def test_writers_killed_one_after_another_lose_nothing_and_never_meet_a_locked_store(tmp_path: Path) -> None:
@@ -105,25 +78,6 @@ def test_writers_killed_one_after_another_lose_nothing_and_never_meet_a_locked_s
     acknowledged.discard("")
     assert len(acknowledged) > 4 * 240
     assert acknowledged <= kept(tmp_path)
-
-
-@pytest.mark.root
-def test_no_acknowledged_write_is_lost_when_the_power_goes(small_disk: Path) -> None:
-    process = writer(small_disk, "w", threads=4, count=10_000)
-    assert process.stdout is not None
-    acknowledged = {process.stdout.readline().strip() for _ in range(random.Random().randrange(50, 200))}
-    directory = os.open(small_disk, os.O_RDONLY)
-    fcntl.ioctl(directory, SHUTDOWN, struct.pack("I", WITHOUT_JOURNAL))
-    os.close(directory)
-    process.kill()
-    process.communicate()  # what it says now is about the moment of the cut, when ext4 ends a sync either way
-    device = subprocess.run(["findmnt", "-no", "SOURCE", str(small_disk)], check=True, capture_output=True, text=True)
-    subprocess.run(["umount", str(small_disk)], check=True)
-    backing = small_disk.parent / "disk.img"
-    assert device.stdout.startswith("/dev/loop")
-    subprocess.run(["mount", "-o", "loop", str(backing), str(small_disk)], check=True)  # replays the journal
-    assert len(acknowledged) >= 50
-    assert acknowledged <= kept(small_disk)
 
 
 @pytest.mark.root
@@ -158,3 +112,24 @@ def test_a_write_whose_fsync_fails_is_not_acknowledged(number: int, tmp_path: Pa
     assert len(out.split()) < 10
     assert set(out.split()) <= kept(tmp_path)
     assert process.returncode != -signal.SIGKILL
+
+
+def test_the_log_of_writes_shrinks_when_a_reader_that_held_it_is_gone(tmp_path: Path) -> None:
+    store_make(tmp_path)
+    store, log = Database(url_of(tmp_path), HeldClock().now_us), tmp_path / "store.sqlite-wal"
+
+    def write_much(_: Tx) -> None:
+        for number in range(2):
+            for part in range(STORE_WAL_BYTES // MIB):
+                store.write(lambda tx, key=f"{number}-{part}": quota_set(tx, key * (MIB // len(key)), {"cores": 1}))  # type: ignore[misc]
+
+    def read_long(tx: Tx) -> None:
+        quota_limits(tx, "nobody")  # from here on it sees, and holds, what there is now
+        write_much(tx)
+
+    store.read(read_long)
+    assert log.stat().st_size > 2 * STORE_WAL_BYTES
+    for number in range(3):
+        store.write(lambda tx, key=f"after-{number}": quota_set(tx, key, {"cores": 1}))  # type: ignore[misc]
+    assert log.stat().st_size <= STORE_WAL_BYTES
+    store.close()

@@ -54,7 +54,7 @@ class SimStore(Database):
     def __init__(self, url: str) -> None:
         self.statements_left, self.dies_after_commit, self.fails = 0, False, False
         self.pause_s: Callable[[], float] = lambda: 0.0
-        self.in_transaction = 0
+        self.written = False  # since somebody judged the rows
         super().__init__(url, lambda: loop().now_us, self._before)
         connection = self._writer.raw_connection()
         connection.driver_connection.execute("PRAGMA synchronous=OFF")  # type: ignore[union-attr]
@@ -77,7 +77,10 @@ class SimStore(Database):
     def _whole(self, change: Callable[[], T], writes: bool) -> T:
         if (pause_s := self.pause_s()) > 0:
             loop().sleep(pause_s)
-        answer = change()
+        try:
+            answer = change()
+        finally:
+            self.written = self.written or writes
         if writes and self.dies_after_commit:
             self.dies_after_commit = False
             raise Killed

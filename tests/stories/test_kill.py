@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ from tests.stories.livecloud import Caller, LiveCloud
 LAUNCHES, CLIENTS, KILLS = 200, 8, 3
 SETTLED_S = 120  # a killed control process leaves its claims for OPERATION_LEASE_S, each time
 SERVERS = "/compute/v2.1/servers"
+STOPS = int(os.environ.get("HOLDFAST_ROUNDS", "8"))
+STOP_WITHIN_S, STOPPED_S = 1.5, 10
 
 
 @pytest.fixture
@@ -200,4 +203,19 @@ def test_a_killed_supervisor_is_replaced_and_the_next_one_adopts_everything(clou
         for each in asking:
             each.result()
     assert sum(caller.refused for caller in callers) == 0
+    assert "nothing is out of order" in cloud.run("audit")
+
+
+def test_a_control_process_that_is_told_to_stop_at_any_moment_of_its_start_does_so(cloud: LiveCloud) -> None:
+    dice = random.Random()
+    for _ in range(STOPS):
+        before = cloud.pids()["control"]
+        threading.Event().wait(dice.random() * STOP_WITHIN_S)  # any moment of its start, or a little later
+        os.kill(before, signal.SIGTERM)
+        until(lambda before=before: not Path(f"/proc/{before}").exists(), STOPPED_S)  # type: ignore[misc]
+        until(lambda before=before: cloud.pids()["control"] != before and cloud.alive("control"))  # type: ignore[misc]
+    logs = "".join(path.read_text() for path in (cloud.state / "logs").glob("control*"))
+    assert "Traceback" not in logs
+    until(lambda: cloud.alive("control"))
+    assert cloud.session().get(SERVERS)["servers"] == []
     assert "nothing is out of order" in cloud.run("audit")

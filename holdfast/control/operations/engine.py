@@ -50,8 +50,9 @@ class Engine:
                 if not adopted:
                     self.adopt()
                     adopted = True
-                worked = self.run_once()
-                pause_s = 0.0 if worked else self._pause_s()
+                pause_s = self._pause_s()  # a look costs less than a claim that finds nothing
+                if not pause_s:
+                    self.run_once()
             except HoldfastError as err:
                 log.warn("engine_round_failed", code=err.code, reason=err.message)
                 pause_s = 1.0
@@ -83,7 +84,7 @@ class Engine:
         due = self._store.read(lambda tx: (operation_next_due(tx), tx.now_us))
         if due[0] is None:
             return RECONCILE_PERIOD_S
-        return min(max((due[0] - due[1]) / SECOND_US, 0.01), RECONCILE_PERIOD_S)
+        return min(max((due[0] - due[1]) / SECOND_US, 0.0), RECONCILE_PERIOD_S)
 
     def _advancing(self, operation: Operation) -> Any:
         def change(tx: Tx) -> None:

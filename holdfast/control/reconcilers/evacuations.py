@@ -10,16 +10,24 @@ from collections import Counter
 from functools import partial
 
 from holdfast.base import log as logs
-from holdfast.base.clock import Clock
+from holdfast.base.clock import SECOND_US, Clock
 from holdfast.base.config import Settings
 from holdfast.base.errors import HoldfastError
-from holdfast.base.limits import FENCE_LOOK_S, HOST_LEASE_S, LEASE_MARGIN_S, OPERATIONS_PER_TICK, RECONCILE_PERIOD_S
+from holdfast.base.limits import (
+    CLOCK_STEP_S,
+    FENCE_LOOK_S,
+    HOST_DOWN_S,
+    HOST_LEASE_S,
+    LEASE_MARGIN_S,
+    OPERATIONS_PER_TICK,
+    RECONCILE_PERIOD_S,
+)
 from holdfast.control.operations.host.evacuation import in_order
 from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.server.evacuate import server_evacuate_begin
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.host import host_fetch, hosts_list
-from holdfast.control.store.host_lease import leases_by_host
+from holdfast.control.store.host_lease import hosts_are_well, leases_by_host
 from holdfast.control.store.instance import instances_to_evacuate
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Host, lost_too_many
@@ -38,14 +46,14 @@ class Evacuations:
     def __init__(self, store: Database, settings: Settings, clock: Clock) -> None:
         self._store, self._settings, self._clock = store, settings, clock
         self._looked_s = 0.0
+        self._ahead_s = 0.0  # the store's clock, of this process's own
         self._steady_since_s = 0.0
         self._braked = False
 
     def tick(self) -> Counter[str]:
-        hosts, leases, now_us = self._store.read(lambda tx: (hosts_list(tx), leases_by_host(tx), tx.now_us))
-        if self._settings.evacuate != "auto" or not self._is_steady():
-            return Counter()
-        if self._brake(hosts, now_us):
+        began_s = self._clock.monotonic_s()
+        hosts, leases, now_us = self._store.read(_look)  # raises while the store is away, which is a gap
+        if self._settings.evacuate != "auto" or not self._is_steady(began_s, now_us) or self._brake(hosts, now_us):
             return Counter()
         done: Counter[str] = Counter()
         for host in hosts:
@@ -56,12 +64,16 @@ class Evacuations:
                 done += self._store.write(partial(self._evacuate, host.id))
         return +done
 
-    def _is_steady(self) -> bool:
-        """Whether this process has been looking, without a gap, for longer than any lease lasts."""
-        now_s = self._clock.monotonic_s()
-        if not self._looked_s or now_s - self._looked_s > RECONCILE_PERIOD_S:
+    def _is_steady(self, began_s: float, now_us: int) -> bool:
+        """Whether this process has been looking, without a gap, for longer than any lease lasts.
+
+        A store's clock that steps is a gap: all that was written before it looks old.
+        """
+        now_s, ahead_s = self._clock.monotonic_s(), now_us / SECOND_US - began_s
+        gap = not self._looked_s or now_s - self._looked_s > RECONCILE_PERIOD_S
+        if gap or abs(ahead_s - self._ahead_s) > CLOCK_STEP_S:
             self._steady_since_s = now_s
-        self._looked_s = now_s
+        self._looked_s, self._ahead_s = now_s, ahead_s
         return now_s - self._steady_since_s >= HOST_LEASE_S + LEASE_MARGIN_S
 
     def _brake(self, hosts: list[Host], now_us: int) -> bool:
@@ -84,6 +96,13 @@ class Evacuations:
             else:
                 done["evacuations"] += 1
         return done
+
+
+def _look(tx: Tx) -> tuple[list[Host], dict[str, HostLease], int]:
+    """Every host and lease; none where all is well, which is nearly always."""
+    if hosts_are_well(tx, tx.now_us - HOST_DOWN_S * SECOND_US):
+        return [], {}, tx.now_us
+    return hosts_list(tx), leases_by_host(tx), tx.now_us
 
 
 def _may_be_dead(host: Host, lease: HostLease, now_us: int) -> bool:

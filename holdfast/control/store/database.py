@@ -35,10 +35,11 @@ from sqlalchemy.pool import QueuePool
 from holdfast.base import log as logs
 from holdfast.base.clock import SystemClock
 from holdfast.base.errors import BadInput, Unavailable
-from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S
+from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S, STORE_WAL_BYTES
 from holdfast.control.signals import Signals
 from holdfast.control.store.postgresql.connections import Postgresql
 from holdfast.control.store.postgresql.hints import Hints
+from holdfast.control.store.sqlite.prepared import Prepared, prepared, rows_of, touched_by
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -60,23 +61,33 @@ class Tx:
 
     def structs(self, kind: type[T], statement: Executable, values: Mapping[str, Any] | None = None) -> list[T]:
         """Every row as `kind`; the statement selects its fields in their order."""
-        return [kind(*row) for row in self._connection.execute(statement, values or {}).all()]
+        return [kind(*row) for row in self._rows(statement, values or {})]
 
     def struct(self, kind: type[T], statement: Executable, values: Mapping[str, Any] | None = None) -> T | None:
         """The first row as `kind`, or None."""
-        row = self._connection.execute(statement, values or {}).first()
+        row = next(iter(self._rows(statement, values or {})), None)
         return None if row is None else kind(*row)
 
     def value(self, statement: Executable, values: Mapping[str, Any] | None = None) -> Any:
         """The first column of the first row, or None."""
-        row = self._connection.execute(statement, values or {}).first()
+        row = next(iter(self._rows(statement, values or {})), None)
         return None if row is None else row[0]
 
     def run(self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None) -> int:
         """Execute, once per mapping of a sequence, and return how many rows were touched."""
         if isinstance(values, Sequence) and not values:
             return 0
+        if isinstance(values, Mapping) and (form := self._prepared(statement, values)) and not form.has_rows:
+            return touched_by(self._connection, form, values)
         return int(self._connection.execute(statement, cast(Any, values or {})).rowcount)
+
+    def _rows(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+        if form := self._prepared(statement, values):
+            return rows_of(self._connection, form, values)
+        return self._connection.execute(statement, values).all()
+
+    def _prepared(self, statement: Executable, values: Mapping[str, Any]) -> Prepared | None:
+        return None if self.is_postgresql else prepared(self._connection, statement, values)
 
     def attempt(self, change: Callable[[], T]) -> T:
         """Run a part that may fail: what it raises comes out, and only what that part wrote is undone."""
@@ -196,6 +207,9 @@ class Database:
             with _held(self._lock_fd), self._writer.begin() as connection:
                 for context, fn, future in batch:
                     tx = Tx(connection, self.now_us())
+                    if len(batch) == 1:  # the transaction is its own: what it raises undoes all of it
+                        done.append((future, context.run(fn, tx), tx))
+                        break
                     try:
                         with connection.begin_nested():
                             answer = context.run(fn, tx)
@@ -272,6 +286,9 @@ def _held(fd: int) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
+_WAL_SHRINKS = f"journal_size_limit={STORE_WAL_BYTES}"
+
+
 def _sqlite_engine(path: Path, read_only: bool) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
@@ -286,12 +303,16 @@ def _sqlite_engine(path: Path, read_only: bool) -> Engine:
     def prepare(connection: Any, _: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         settings = ["foreign_keys=ON", "temp_store=MEMORY", "cache_size=-8192"]
-        settings += ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL"]
+        settings += ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL", _WAL_SHRINKS]
         for setting in settings:
             connection.execute(f"PRAGMA {setting}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        words = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        for listener in connection.dispatch.before_cursor_execute:
+            listener(connection, None, words, (), None, False)
+        driver: Any = connection.connection.driver_connection
+        driver.execute(words)
 
     return engine

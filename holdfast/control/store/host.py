@@ -66,6 +66,8 @@ allocation = Table(
 
 _COLUMNS = [host.c[name] for name in Host.__struct_fields__]
 _ALL = select(*_COLUMNS).order_by(host.c.name)
+_ONE = select(*_COLUMNS).where(host.c.id == bindparam("host_id"))
+_DIGEST = select(host.c.token_digest).where(host.c.id == bindparam("host_id"))
 _NAMES = select(host.c.id, host.c.name)
 _ADDRESSES = select(host.c.id, host.c.capabilities)
 _ADDRESS_OF = select(host.c.capabilities).where(host.c.id == bindparam("host_id"))
@@ -98,12 +100,12 @@ def host_insert(tx: Tx, host_id: str, name: str, zone: str, token_digest: str) -
 
 
 def host_fetch(tx: Tx, host_id: str) -> Host | None:
-    return tx.struct(Host, select(*_COLUMNS).where(host.c.id == host_id))
+    return tx.struct(Host, _ONE, {"host_id": host_id})
 
 
 def host_token_digest(tx: Tx, host_id: str) -> str | None:
     """The digest of the token that a host must show."""
-    digest: str | None = tx.value(select(host.c.token_digest).where(host.c.id == host_id))
+    digest: str | None = tx.value(_DIGEST, {"host_id": host_id})
     return digest
 
 

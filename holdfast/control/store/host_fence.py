@@ -32,6 +32,7 @@ host_fence = Table(
 )
 
 _COLUMNS = [host_fence.c[name] for name in HostFence.__struct_fields__]
+_ALL = select(*_COLUMNS)
 
 
 def host_fence_set(tx: Tx, host_id: str, config: str) -> None:
@@ -52,7 +53,7 @@ def host_fence_delete(tx: Tx, host_id: str) -> int:
 
 def host_fences(tx: Tx) -> dict[str, HostFence]:
     """Every one, by host."""
-    return {row.host_id: row for row in tx.structs(HostFence, select(*_COLUMNS))}
+    return {row.host_id: row for row in tx.structs(HostFence, _ALL)}
 
 
 def host_fence_tried(tx: Tx, host_id: str, words: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
+    or_,
     select,
     update,
 )
@@ -79,6 +80,12 @@ _SHARES = select(host.c.id).where(
     host.c.disk_store == bindparam("store"), host.c.disk_store != "", host.c.id != bindparam("host_id")
 )
 _SHARES_ONE = _SHARES.limit(1)
+_TROUBLED = (
+    select(host.c.id)
+    .outerjoin(host_lease, host_lease.c.host_id == host.c.id)
+    .where(or_(host_lease.c.phase == HostPhase.FENCED, host.c.reported_us.between(1, bindparam("silent"))))
+    .limit(1)
+)
 _STORE_OF = select(host.c.disk_store).where(host.c.id == bindparam("host_id"))
 _PROOF = [fence_proof.c[name] for name in FenceProof.__struct_fields__]
 _DEPARTED = [departed.c[name] for name in Departed.__struct_fields__]
@@ -98,6 +105,11 @@ def lease_fetch(tx: Tx, host_id: str) -> HostLease:
 def leases_by_host(tx: Tx) -> dict[str, HostLease]:
     """Every lease that there ever was, by host."""
     return {row.host_id: row for row in tx.structs(HostLease, _ALL)}
+
+
+def hosts_are_well(tx: Tx, silent_us: int) -> bool:
+    """Whether no host is fenced, and none that ever reported has been silent since an instant."""
+    return tx.value(_TROUBLED, {"silent": silent_us}) is None
 
 
 def lease_write(tx: Tx, row: HostLease) -> None:

@@ -131,6 +131,21 @@ observation = Table(
 
 RANGES_AT_ONCE = 100  # conditions of one query; SQLite reads 1000 at most
 COLUMNS = [instance.c[name] for name in Instance.__struct_fields__]
+_SINCE = (
+    select(*COLUMNS)
+    .where(instance.c.host_id == bindparam("host"), instance.c.revision > bindparam("since"))
+    .order_by(instance.c.revision)
+)
+_EVACUATED = exists().where(
+    operation.c.resource_id == instance.c.id,
+    operation.c.state == OperationState.OPEN,
+    operation.c.kind == "server_evacuate",
+)
+_TO_EVACUATE = select(*COLUMNS).where(
+    instance.c.host_id == bindparam("host"),
+    or_(instance.c.state == InstanceState.READY, instance.c.state == InstanceState.FAILED),
+    ~_EVACUATED,
+)
 _OBSERVED = [observation.c[name] for name in Observation.__struct_fields__]
 _BY_ID: Select[Any] = select(*COLUMNS).where(instance.c.id == bindparam("id"))
 _INSERT = insert(instance)
@@ -216,9 +231,7 @@ def _update_of(names: tuple[str, ...]) -> Update:
 
 def instances_of_host_since(tx: Tx, host_id: str, revision: int) -> list[Instance]:
     """What changed on a host after a revision, oldest change first."""
-    columns = instance.c
-    statement = select(*COLUMNS).where(columns.host_id == host_id, columns.revision > revision)
-    return tx.structs(Instance, statement.order_by(columns.revision))
+    return tx.structs(Instance, _SINCE, {"host": host_id, "since": revision})
 
 
 def instance_names(tx: Tx, instance_ids: Sequence[str]) -> dict[str, str]:
@@ -241,14 +254,7 @@ def instances_of_host(tx: Tx, host_id: str) -> list[Instance]:
 
 def instances_to_evacuate(tx: Tx, host_id: str) -> list[Instance]:
     """What a host holds that is neither built nor deleted, and that no evacuation works on."""
-    columns = instance.c
-    moving = exists().where(
-        operation.c.resource_id == columns.id,
-        operation.c.state == OperationState.OPEN,
-        operation.c.kind == "server_evacuate",
-    )
-    settled = columns.state.in_((InstanceState.READY, InstanceState.FAILED))
-    return tx.structs(Instance, select(*COLUMNS).where(columns.host_id == host_id, settled, ~moving))
+    return tx.structs(Instance, _TO_EVACUATE, {"host": host_id})
 
 
 def instances_below(tx: Tx, priority: int) -> list[Instance]:

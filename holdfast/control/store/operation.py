@@ -17,6 +17,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     delete,
     func,
     insert,
@@ -134,7 +135,10 @@ _BEFORE = (
     .where(operation.c.step == "claim")
     .limit(1)
 )
-_NEXT_DUE = select(func.min(operation.c.next_at_us)).where(operation.c.state == OPEN)
+_FREE_AT = case(  # what somebody works on is due when the lease is over
+    (operation.c.lease_until_us > operation.c.next_at_us, operation.c.lease_until_us), else_=operation.c.next_at_us
+)
+_NEXT_DUE = select(func.min(_FREE_AT)).where(operation.c.state == OPEN)
 _WAKE = (
     update(operation)
     .where(operation.c.resource_id == bindparam("woken"), operation.c.state == OPEN)
@@ -243,7 +247,7 @@ def operations_abandoned(tx: Tx, worker: str) -> int:
 
 
 def operation_next_due(tx: Tx) -> int | None:
-    """When the next open operation is due."""
+    """When the next open operation can be claimed."""
     due: int | None = tx.value(_NEXT_DUE)
     return due
 

@@ -15,6 +15,10 @@ from holdfast.domain.volume import Snapshot, Volume, VolumeState
 R = TypeVar("R", bound=Volume | Snapshot)
 VOLUME = [volume.c[name] for name in Volume.__struct_fields__]
 SNAPSHOT = [volume_snapshot.c[name] for name in Snapshot.__struct_fields__]
+_VOLUMES_SINCE, _SNAPSHOTS_SINCE = (
+    select(*fields).where(of.c.host_id == bindparam("host"), of.c.revision > bindparam("since")).order_by(of.c.revision)
+    for of, fields in ((volume, VOLUME), (volume_snapshot, SNAPSHOT))
+)
 
 
 def row_insert(tx: Tx, row: Volume | Snapshot) -> None:
@@ -77,16 +81,12 @@ def file_is_being_copied(tx: Tx, file_id: str) -> bool:
 
 def volumes_of_host_since(tx: Tx, host_id: str, revision: int) -> list[Volume]:
     """What changed on a host after a revision."""
-    columns = volume.c
-    statement = select(*VOLUME).where(columns.host_id == host_id, columns.revision > revision)
-    return tx.structs(Volume, statement.order_by(columns.revision))
+    return tx.structs(Volume, _VOLUMES_SINCE, {"host": host_id, "since": revision})
 
 
 def snapshots_of_host_since(tx: Tx, host_id: str, revision: int) -> list[Snapshot]:
     """What changed on a host after a revision."""
-    columns = volume_snapshot.c
-    statement = select(*SNAPSHOT).where(columns.host_id == host_id, columns.revision > revision)
-    return tx.structs(Snapshot, statement.order_by(columns.revision))
+    return tx.structs(Snapshot, _SNAPSHOTS_SINCE, {"host": host_id, "since": revision})
 
 
 def volume_usage(tx: Tx, project_id: str) -> tuple[int, int]:

@@ -1,0 +1,100 @@
+"""Statements that are executed again and again, straight on SQLite's own connection.
+
+SQLAlchemy needs ten times as long for a statement as SQLite does. What a module built once is therefore compiled once,
+and from its second use on only its values are bound and its rows converted here, by the same converters. Everything
+else (a statement built for one use, lists of values, IN) goes through SQLAlchemy, and so does all of PostgreSQL.
+Errors are the same exceptions, and whoever listens for statements hears these too.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Executable
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One compiled statement."""
+
+    sql: str
+    names: tuple[str, ...]  # of its values, in their order
+    fixed: Mapping[str, Any]  # those that the statement itself says
+    binds: Mapping[str, Callable[[Any], Any]]  # by name: how a value is written
+    reads: tuple[tuple[int, Callable[[Any], Any]], ...]  # by column: how it is read, where it is not just taken
+    has_rows: bool
+
+
+_seen: weakref.WeakKeyDictionary[Executable, dict[tuple[str, ...], Prepared | None]] = weakref.WeakKeyDictionary()
+
+
+def prepared(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> Prepared | None:
+    """The compiled form of a statement that was met before; None: let SQLAlchemy execute it."""
+    forms = _seen.get(statement)
+    if forms is None:
+        _seen[statement] = {}
+        return None
+    names = tuple(values)
+    if names not in forms:
+        forms[names] = _compile(connection, statement, names)
+    return forms[names]
+
+
+def rows_of(connection: Connection, form: Prepared, values: Mapping[str, Any]) -> list[Sequence[Any]]:
+    """Execute, and return every row."""
+    found: list[Any] = _execute(connection, form, values).fetchall()
+    if not form.reads:
+        return found
+    rows: list[Any] = [list(row) for row in found]
+    for row in rows:
+        for index, read in form.reads:
+            row[index] = read(row[index])
+    return rows
+
+
+def touched_by(connection: Connection, form: Prepared, values: Mapping[str, Any]) -> int:
+    """Execute, and return how many rows were touched."""
+    return _execute(connection, form, values).rowcount
+
+
+def _execute(connection: Connection, form: Prepared, values: Mapping[str, Any]) -> sqlite3.Cursor:
+    if not connection.in_transaction():
+        connection.begin()
+    given = {**form.fixed, **values}
+    for name, bind in form.binds.items():
+        given[name] = bind(given[name])
+    parameters = tuple([given[name] for name in form.names])
+    for listener in connection.dispatch.before_cursor_execute:
+        listener(connection, None, form.sql, parameters, None, False)
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor: sqlite3.Cursor = driver.execute(form.sql, parameters)
+    except sqlite3.Error as err:
+        raise DBAPIError.instance(form.sql, parameters, err, sqlite3.Error, hide_parameters=True) from err
+    return cursor
+
+
+def _compile(connection: Connection, statement: Any, names: tuple[str, ...]) -> Prepared | None:
+    compiled = statement.compile(dialect=connection.dialect, column_keys=list(names))
+    awkward = (compiled.post_compile_params, compiled.escaped_bind_names, compiled.insert_prefetch)
+    if any(awkward) or compiled.update_prefetch or compiled.positiontup is None:
+        return None
+    columns = compiled._result_columns
+    if compiled.implicit_returning or (statement.is_dml and compiled.returning_precedes_values):
+        return None
+    converters = [column.type._cached_result_processor(connection.dialect, None) for column in columns]
+    wanted = set(compiled.positiontup)
+    return Prepared(
+        sql=str(compiled),
+        names=tuple(compiled.positiontup),
+        fixed={name: value for name, value in compiled.construct_params(_check=False).items() if name in wanted},
+        binds={name: bind for name, bind in compiled._bind_processors.items() if name in wanted},
+        reads=tuple((index, read) for index, read in enumerate(converters) if read is not None),
+        has_rows=bool(columns),
+    )

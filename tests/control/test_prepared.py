@@ -1,0 +1,74 @@
+"""Statements that SQLite is given without SQLAlchemy mean what they mean with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from holdfast.control.store.database import Database
+from holdfast.control.store.operation import COLUMNS, operation, operation_insert, operation_next_due, operations_claim
+from holdfast.control.store.quota import quota
+from holdfast.control.store.sqlite.prepared import prepared
+from holdfast.domain.operation import Operation
+from tests.conftest import HeldClock, open_store
+
+BY_STATE = select(*COLUMNS).where(operation.c.state == bindparam("state"), operation.c.data.is_not(None))
+ENDED = update(operation).where(operation.c.id == bindparam("of")).values(waiting_for="no more", attempts=7)
+TWICE = insert(quota)
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, clock: HeldClock) -> Iterator[Database]:
+    database = open_store(f"sqlite:///{tmp_path / 'store.sqlite'}", clock)
+    yield database
+    database.close()
+
+
+def accepted(database: Database, name: str) -> Operation:
+    words = {"project_id": "p", "user_id": "u", "request_id": "r", "deadline_s": 300, "data": {"of": [name, 1]}}
+    return database.write(lambda tx: operation_insert(tx, kind="k", step="s", resource_id=name, **words))  # type: ignore[arg-type]
+
+
+def test_a_statement_answers_the_same_the_first_time_and_later(embedded: Database) -> None:
+    made = accepted(embedded, "a")
+    values = {"state": made.state}
+    answers = [embedded.read(lambda tx: tx.structs(Operation, BY_STATE, values)) for _ in range(3)]
+    assert embedded.read(lambda tx: prepared(tx._connection, BY_STATE, values)) is not None, "it is not prepared"
+    assert answers == [[made]] * 3
+    touched = [embedded.write(lambda tx: tx.run(ENDED, {"of": made.id})) for _ in range(3)]
+    assert touched == [1, 1, 1]
+    (after,) = embedded.read(lambda tx: tx.structs(Operation, BY_STATE, values))
+    assert (after.attempts, after.waiting_for, after.data) == (7, "no more", {"of": ["a", 1]})
+
+
+def test_what_a_statement_breaks_is_the_same_error_the_first_time_and_later(embedded: Database) -> None:
+    row: dict[str, Any] = {"project_id": "p", "resource": "instances", "limit_value": 1}
+    row = {column.name: row.get(column.name, 1) for column in quota.c}
+    embedded.write(lambda tx: tx.run(TWICE, row))
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            embedded.write(lambda tx: tx.run(TWICE, row))
+
+
+def test_a_write_alone_that_raises_leaves_nothing(embedded: Database) -> None:
+    def half(tx: Any) -> None:
+        operation_insert(
+            tx, kind="k", step="s", resource_id="a", project_id="", user_id="", request_id="", deadline_s=1
+        )
+        raise KeyError("the other half")
+
+    with pytest.raises(KeyError):
+        embedded.write(half)
+    assert embedded.read(operation_next_due) is None
+
+
+def test_what_another_worker_holds_is_due_when_its_lease_is_over(embedded: Database, clock: HeldClock) -> None:
+    accepted(embedded, "a")
+    assert embedded.read(operation_next_due) == clock.now_us()
+    (claimed,) = embedded.write(lambda tx: operations_claim(tx, "another"))
+    assert embedded.read(operation_next_due) == claimed.lease_until_us > clock.now_us()
