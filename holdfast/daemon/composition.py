@@ -10,7 +10,7 @@ from holdfast.api.ec2 import routes as ec2
 from holdfast.api.hosts import routes as hosts
 from holdfast.api.hosts.admission import Admission
 from holdfast.api.http.application import Application
-from holdfast.api.http.batch import Batch
+from holdfast.api.http.batch import Batches
 from holdfast.api.http.policy import Policy
 from holdfast.api.http.routes import Facade
 from holdfast.api.http.services import Services
@@ -69,7 +69,7 @@ def make_services(settings: Settings, store: Database, clock: Clock | None = Non
     authority = Authority(store, clock, keys)
     images_claim(store, images)
     mounts = frozenset(facade.mount for facade in FACADES)
-    return Services(settings, clock, store, keys, images, authority, Batch(store), mounts)
+    return Services(settings, clock, store, keys, images, authority, Batches(store), mounts)
 
 
 def make_application(services: Services) -> Application:

@@ -52,7 +52,7 @@ async def desired_show(call: Call) -> Reply:
         deadline = loop.time() + wait_s
         while True:
             changed.clear()
-            update = await asyncio.to_thread(store.read, look)
+            update = await call.services.together.read(look)
             left_s = deadline - loop.time()
             if update is not None or left_s <= 0:
                 return _reply(update)
@@ -90,7 +90,7 @@ async def report_take(call: Call) -> Reply:
         host_report_apply(tx, host_id, report)
 
     if report.full or not (report.machines or report.volumes or report.floating):
-        await call.services.heartbeats.write(change)
+        await call.services.together.write(change)
     else:
         await asyncio.to_thread(call.services.store.write, change)
     return Reply(204)
@@ -118,7 +118,7 @@ async def lease_grant(call: Call) -> Reply:
     if type(incarnation) is not int or not isinstance(boot_id, str):
         raise BadInput("incarnation must be a whole number, and boot_id text")
     settings = call.services.settings
-    valid_s, enforce = await call.services.heartbeats.write(
+    valid_s, enforce = await call.services.together.write(
         lambda tx: lease_renew(tx, settings, host_id, incarnation, boot_id)
     )
     return Reply(200, {"valid_s": valid_s, "enforce": enforce})

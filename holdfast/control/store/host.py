@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -69,8 +70,7 @@ _ALL = select(*_COLUMNS).order_by(host.c.name)
 _ONE = select(*_COLUMNS).where(host.c.id == bindparam("host_id"))
 _DIGEST = select(host.c.token_digest).where(host.c.id == bindparam("host_id"))
 _NAMES = select(host.c.id, host.c.name)
-_ADDRESSES = select(host.c.id, host.c.capabilities)
-_ADDRESS_OF = select(host.c.capabilities).where(host.c.id == bindparam("host_id"))
+_ADDRESSES = select(host.c.id, host.c.capabilities).where(host.c.id.in_(bindparam("host_ids", expanding=True)))
 _TWO = select(host.c.id).limit(2)
 _ALLOCATION_INSERT = insert(allocation)
 _COMING, _THERE = passage.c, allocation.c  # room is held for what is coming as if it were there
@@ -135,15 +135,10 @@ def hosts_are_several(tx: Tx) -> bool:
     return len(tx.all(_TWO)) > 1
 
 
-def host_addresses(tx: Tx) -> dict[str, str]:
-    """Where each host that ever reported is, by id."""
-    return {host_id: found.address for host_id, found in tx.all(_ADDRESSES) if found is not None}
-
-
-def host_address(tx: Tx, host_id: str) -> str:
-    """Where a host is; empty for one that never reported."""
-    found: Capabilities | None = tx.value(_ADDRESS_OF, {"host_id": host_id})
-    return found.address if found is not None else ""
+def host_addresses(tx: Tx, host_ids: Sequence[str]) -> dict[str, str]:
+    """Where those of these hosts that ever reported are, by id."""
+    rows = tx.all(_ADDRESSES, {"host_ids": list(host_ids)}) if host_ids else ()
+    return {host_id: found.address for host_id, found in rows if found is not None}
 
 
 def host_names(tx: Tx) -> dict[str, str]:
