@@ -6,9 +6,12 @@ import asyncio
 import hashlib
 import json
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from sqlalchemy import func, select
 
 from bench.cloud import ROOT, Cloud, cloud_up
 from bench.fleet import Seed
@@ -17,16 +20,33 @@ from bench.processes import CpuUsed, cpu_s
 from holdfast.base import config, ids
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.host import allocation_insert, host_insert
-from holdfast.control.store.instance import instance_insert, observations_write
+from holdfast.control.store.host_lease import lease_fetch
+from holdfast.control.store.instance import (
+    instance,
+    instance_insert,
+    instances_of_host,
+    observation,
+    observations_write,
+)
 from holdfast.domain.desired import Power
 from holdfast.domain.host import Allocation
 from holdfast.domain.instance import Flavor, Instance, InstanceState, Observation, instance_new
+from holdfast.domain.lease import HostPhase
 from holdfast.domain.observed import MachineReport, Phase
 
 FLAVOR = Flavor("fleet", "fleet", 1, 512, 1)
 TOKEN = "fleet"
 SETTLE_S = 30  # registrations, first reports, and what they wake
 HOSTS, EACH = 1000, 20
+LIVES_S = 25  # long enough to have renewed a lease that counts
+DIES_S = 150  # until its lease lapsed, and for all that comes then
+_RUNNING = (
+    select(func.count())
+    .select_from(observation)
+    .join(instance, instance.c.id == observation.c.instance_id)
+    .where(observation.c.host_id == instance.c.host_id, observation.c.phase == Phase.RUNNING)
+    .where(observation.c.generation == instance.c.generation)
+)
 
 
 def fleet_make(cloud: Cloud, counts: list[int]) -> list[Seed]:
@@ -110,3 +130,42 @@ async def idle_hosts(seconds: int) -> Figures:
         "failures": len(met["failures"]),
         "first_failure": next(iter(met["failures"]), ""),
     }
+
+
+async def dead_host(instances: int) -> Figures:
+    """A host with so many instances dies; twenty others have room for them, and the same disks before them."""
+    with cloud_up() as cloud:
+        seeds = fleet_make(cloud, [instances] + [0] * 20)
+        doomed = FleetProcess(cloud, "doomed", seeds[:1], LIVES_S, "--vcpus", "1000", "--shared", "fleet")
+        others = FleetProcess(cloud, "others", seeds[1:], DIES_S, "--vcpus", "1000", "--shared", "fleet")
+        for each in (doomed, others):
+            await each.start()
+        await doomed.end()
+        store = Database(config.load(cloud.state).store_url)
+        control = cloud.pids()["control"]
+        fenced_s = await _until(lambda: store.read(lambda tx: lease_fetch(tx, seeds[0].id)).phase is HostPhase.FENCED)
+        used = CpuUsed([control])
+        claimed_s = await _until(lambda: not store.read(lambda tx: instances_of_host(tx, seeds[0].id)))
+        running_s = await _until(lambda: store.read(_running) == instances)
+        cpu_of_control_s = used.stop_s()
+        store.close()
+        others.process.terminate()
+    return {
+        "instances": instances,
+        "claimed_s": round(claimed_s - fenced_s, 2),
+        "running_s": round(running_s - fenced_s, 2),
+        "control_cpu_s": round(cpu_of_control_s, 2),
+    }
+
+
+def _running(tx: Tx) -> int:
+    """Instances that the host they are on now says to run."""
+    return int(tx.value(_RUNNING))
+
+
+async def _until(true: Callable[[], bool]) -> float:
+    """The instant when it became true; looks twenty times a second."""
+    async with asyncio.timeout(DIES_S):
+        while not true():
+            await asyncio.sleep(0.05)
+    return time.perf_counter()

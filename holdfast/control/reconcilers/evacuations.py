@@ -60,8 +60,11 @@ class Evacuations:
             lease = leases.get(host.id) or nobody(host.id)
             if _may_be_dead(host, lease, now_us):
                 done += self._store.write(partial(_fence, host.id))
-            if lease.phase is HostPhase.FENCED:
-                done += self._store.write(partial(self._evacuate, host.id))
+            while lease.phase is HostPhase.FENCED:
+                begun = self._store.write(partial(self._evacuate, host.id))
+                done += begun
+                if begun["evacuations"] < OPERATIONS_PER_TICK:
+                    break  # the others wait for something
         return +done
 
     def _is_steady(self, began_s: float, now_us: int) -> bool:
