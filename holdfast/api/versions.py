@@ -23,6 +23,6 @@ async def healthcheck_show(call: Call) -> Reply:
 ROOT = Facade(
     name="root",
     mount="",
-    routes=(Route("GET", "/", root_show, PUBLIC), Route("GET", "/healthcheck", healthcheck_show, PUBLIC, streams=True)),
+    routes=(Route("GET", "/", root_show, PUBLIC), Route("GET", "/healthcheck", healthcheck_show, PUBLIC)),
     fault=plain_fault,
 )

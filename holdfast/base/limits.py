@@ -88,11 +88,14 @@ TERMINAL_ROWS_KEPT_S: Final = 7 * 86_400  # finished operations and deleted inst
 # agent link
 NETWORK_GATHER_S: Final = 0.05  # after the network came whole: what changes in it meanwhile comes with the next poll
 DESIRED_POLL_S: Final = 25  # long poll; below the idle limits of common balancers (30 s)
-REPORT_PERIOD_S: Final = 5  # full report, also the heartbeat
+REPORT_PERIOD_S: Final = 10  # the heartbeat; what changed is reported at once
+HEARTBEAT_WINDOW_S: Final = 0.1  # renewals and reports without news are written together
+HOST_TOKEN_CACHE_S: Final = 60  # of a token that was right; a host that is forgotten is refused by its lease before
+FULL_REPORT_S: Final = 30  # everything again: what is not named is not there
 AGENT_WORKERS: Final = 8  # machines that are made at once on one host
 SWEEP_PERIOD_S: Final = 2  # how long a guest that ended by itself may go unnoticed
 FAILED_AGAIN_S: Final = 10  # between two tries at a machine that failed for a reason that may pass
-HOST_DOWN_S: Final = 20  # four missed reports
+HOST_DOWN_S: Final = 30  # three missed heartbeats; no longer than a lease, which decides
 HOST_LEASE_S: Final = 30  # how long a host may run its guests without renewing; longer than a database failover
 LEASE_MARGIN_S: Final = 5  # after a lease's end until its guests count as ended: KEEPER_LOOK_S, a kill, clock drift
 FENCE_LOOK_S: Final = 1  # between two looks for hosts whose lease lapsed

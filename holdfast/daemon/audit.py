@@ -87,7 +87,7 @@ def machine_audit(places: Places, settings: config.Settings, name: str, host_id:
 
 def _link(settings: config.Settings, home: Path, host_id: str) -> Link:
     """Speaks as the host itself does now."""
-    return Link(settings.endpoint, host_id, home / "token", lambda: read_incarnation(home / INCARNATION_FILE))
+    return Link(settings.local_endpoint, host_id, home / "token", lambda: read_incarnation(home / INCARNATION_FILE))
 
 
 def _doubled(places: Places) -> Iterator[Found]:

@@ -15,7 +15,7 @@ from holdfast.base import config, ids
 from holdfast.base.errors import Unavailable
 from holdfast.control.operations.flavor import flavors_bootstrap
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
-from holdfast.control.operations.identity.keys import cloud_name, keys_prepare
+from holdfast.control.operations.identity.keys import keys_prepare
 from holdfast.control.operations.identity.passwords import password_hash
 from holdfast.control.operations.image_file import images_claim
 from holdfast.control.operations.network.bootstrap import network_bootstrap
@@ -24,6 +24,7 @@ from holdfast.control.store.database import Database
 from holdfast.control.store.host import host_insert
 from holdfast.control.store.identity.identity import user_by_name
 from holdfast.control.store.migrate import migrate
+from holdfast.control.store.postgresql.standby import standby_is_waited_for
 from holdfast.daemon.first_users import USERS, credentials_write, passwords_make
 from holdfast.daemon.places import Places, write_private
 from holdfast.domain.identity import DEFAULT_DOMAIN
@@ -35,10 +36,16 @@ def opened(settings: config.Settings) -> Iterator[tuple[Database, str]]:
     store = Database(settings.store_url)
     try:
         done = migrate(store)
-        kind = "SQLite" if store.is_sqlite else "PostgreSQL"
+        kind = "SQLite" if store.is_sqlite else _kind_of(store)
         yield store, f"{kind}, {done} migrations applied" if done else f"{kind}, nothing to migrate"
     finally:
         store.close()
+
+
+def _kind_of(store: Database) -> str:
+    if store.read(standby_is_waited_for):
+        return "PostgreSQL with a synchronous standby"
+    return "PostgreSQL without a synchronous standby (a failover could lose writes)"
 
 
 def cloud_enter(store: Database, places: Places, settings: config.Settings) -> dict[str, str]:
@@ -53,9 +60,8 @@ def cloud_enter(store: Database, places: Places, settings: config.Settings) -> d
             code="credentials_missing",
             retryable=False,
         )
-    keys = places.state / "keys"
-    keys_prepare(store, keys)
-    images_claim(store, settings.images_path, cloud_name(keys))
+    keys_prepare(store, places.state / "keys")
+    images_claim(store, settings.images_path)
     passwords = passwords_make(places)
     credentials_write(places, settings, passwords, {})  # before the rows: a kill in between loses nobody's password
     return passwords

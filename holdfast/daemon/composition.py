@@ -8,8 +8,9 @@ from __future__ import annotations
 from holdfast.api.compute import routes as compute
 from holdfast.api.ec2 import routes as ec2
 from holdfast.api.hosts import routes as hosts
-from holdfast.api.hosts.handlers import host_admit
+from holdfast.api.hosts.admission import Admission
 from holdfast.api.http.application import Application
+from holdfast.api.http.batch import Batches
 from holdfast.api.http.policy import Policy
 from holdfast.api.http.routes import Facade
 from holdfast.api.http.services import Services
@@ -24,7 +25,6 @@ from holdfast.api.volume import routes as volume
 from holdfast.base.clock import Clock
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.authority import Authority
-from holdfast.control.operations.identity.keys import cloud_name
 from holdfast.control.operations.image_file import images_claim
 from holdfast.control.reconcilers.deletions import Deletions
 from holdfast.control.reconcilers.evacuations import Evacuations
@@ -67,14 +67,15 @@ def make_services(settings: Settings, store: Database, clock: Clock | None = Non
     keys, images = settings.state_path / "keys", settings.images_path
     clock = clock or StoreClock(store)
     authority = Authority(store, clock, keys)
-    images_claim(store, images, cloud_name(keys))
+    images_claim(store, images)
     mounts = frozenset(facade.mount for facade in FACADES)
-    return Services(settings, clock, store, keys, images, authority, mounts)
+    return Services(settings, clock, store, keys, images, authority, Batches(store), mounts)
 
 
 def make_application(services: Services) -> Application:
     """Return the ASGI application with every facade."""
-    return Application(services, FACADES, Policy(RULES), credentials_of(services), host_admit, ROOT)
+    hosts = Admission(services.store, services.clock)
+    return Application(services, FACADES, Policy(RULES), credentials_of(services), hosts, ROOT)
 
 
 def make_reconcilers(services: Services) -> tuple[Reconciler, ...]:

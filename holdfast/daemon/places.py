@@ -4,9 +4,9 @@ holdfast.toml      settings; may be absent
 replica            the name of this control replica, made once
 credentials.json   what `up` made for its users (0600)
 store.sqlite       the store (with -wal, -shm and .lock)
-keys/              token keys (0700)
+keys/              the cloud's key, which opens those in the store (0700)
 publics.json       the public networks' ranges and gateways, for a machine with several hosts
-images/            the image service's files
+images/            the image service's files, unless a setting names another directory
 hosts/NAME/        one compute host: id, token, seat, machines/, disks/, cache/, reached/, network/
 logs/              one file per process
 run/               pid files and locks of the running processes
@@ -56,6 +56,7 @@ class Places:
         """Make the directories; what is there stays as it is."""
         for path in (self.state, self.run, self.logs, self.images, self.state / "keys", self.state / "hosts"):
             path.mkdir(mode=0o711 if path == self.state else 0o700, parents=True, exist_ok=True)
+        os.chmod(self.state / "keys", 0o700)  # it may have come from another replica, in an archive
         os.chmod(self.state / "hosts", 0o711)  # noqa: S103 (an unprivileged QEMU reaches its own disks below)
 
 

@@ -146,7 +146,7 @@ def listening_on(settings: config.Settings, seats: Sequence[Seat]) -> list[str]:
 
 def endpoint_for(settings: config.Settings, seat: Seat | None) -> str:
     """The control plane's address for a host."""
-    return settings.endpoint if seat is None else f"http://{underlay_address(settings)}:{settings.port}"
+    return settings.local_endpoint if seat is None else f"http://{underlay_address(settings)}:{settings.port}"
 
 
 def reach_for(settings: config.Settings, seat: Seat | None) -> Reach:

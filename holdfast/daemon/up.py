@@ -145,7 +145,7 @@ def _bring_up(
             told.words, told.level = first_rows.accelerator_probe(places, settings, names[0])
     if not _supervisor_runs(places):
         port_check_unless_ours(places, settings)
-    _keep(places, flags | {"store": settings.store or None})
+    _keep(places, flags | {name: getattr(settings, name) or None for name in ("store", "images")})
     with phases.phase("store") as told, bootstrap.opened(settings) as (store, words):
         told.words = words
         passwords = bootstrap.cloud_enter(store, places, settings)
@@ -208,7 +208,7 @@ def _supervisor_runs(places: Places) -> bool:
 def _keep(places: Places, settings: dict[str, Any]) -> None:
     """What was given as a flag holds for every process and for the next `up`: it goes to the file (0600).
 
-    So does the store, however it was named: without it the next `up` would begin another cloud.
+    So do the store and the images, however they were named: without them the next `up` would begin another cloud.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     path = places.state / "holdfast.toml"

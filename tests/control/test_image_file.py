@@ -10,13 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from holdfast.base.errors import NoCapacity, Unavailable
 from holdfast.base.ids import new_id
 from holdfast.control.operations.image import image_create, image_new
 from holdfast.control.operations.image_file import MARK, Upload, image_path, image_sweep, images_claim
 from holdfast.control.store.database import Database
-from holdfast.control.store.image import image_delete, image_fetch, image_move
+from holdfast.control.store.image import (
+    image_delete,
+    image_directory,
+    image_directory_mark,
+    image_fetch,
+    image_move,
+)
 from holdfast.domain.image import Image, Status
 from tests.conftest import HeldClock, open_store
 
@@ -27,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 def files(tmp_path: Path, database: Database) -> Path:
     directory = tmp_path / "images"
     directory.mkdir()
-    images_claim(database, directory, "this cloud")
+    images_claim(database, directory)
     return directory
 
 
@@ -114,22 +121,36 @@ def test_a_directory_that_is_not_mounted_is_not_taken_for_an_empty_one(database:
     upload.close()
     other = files.with_name("elsewhere")
     with pytest.raises(Unavailable, match=r"is not there.*mount it"):
-        images_claim(database, other, "this cloud")
+        images_claim(database, other)
     other.mkdir()
-    with pytest.raises(Unavailable, match="no image of this cloud is in"):
-        images_claim(database, other, "this cloud")
+    with pytest.raises(Unavailable, match="does not have the images of this cloud"):
+        images_claim(database, other)
     making = make(database)
     begun = written(database, files, making)
     assert image_sweep(database, other) == {}  # neither is what another replica writes given up
     assert status(database, making) is Status.SAVING
     begun.close()
     assert names(other) == []
-    with pytest.raises(Unavailable, match="images of another cloud"):
-        images_claim(database, files, "another")
-    images_claim(database, files, "this cloud")
-    (files / MARK).unlink()  # as the releases before left it
-    images_claim(database, files, "this cloud")
-    assert (files / MARK).read_text() == "this cloud"
+
+
+def test_images_that_were_there_before_marks_were_are_looked_for(database: Database, files: Path) -> None:
+    image = make(database)
+    upload = written(database, files, image)
+    assert finish(database, image, upload)
+    upload.close()
+    database.write(lambda tx: tx.run(delete(image_directory_mark)))
+    (files / MARK).unlink()
+    other = files.with_name("elsewhere")
+    other.mkdir()
+    with pytest.raises(Unavailable, match="no image of this cloud is in"):
+        images_claim(database, other)
+    images_claim(database, files)
+    images_claim(database, files)
+    (files / MARK).unlink()
+    with pytest.raises(Unavailable, match=rf"If it is a copy of theirs, write {database.read(image_directory)} into"):
+        images_claim(database, files)
+    (files / MARK).write_text(database.read(image_directory) + "\n")
+    images_claim(database, files)
 
 
 UPLOADER = """

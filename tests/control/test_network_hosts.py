@@ -258,28 +258,33 @@ def test_a_member_concerns_the_hosts_where_a_rule_lets_it_in(store: Database) ->
     assert told.now() == {"h1", "h2"}
 
 
-def test_a_host_whose_tunnels_end_elsewhere_is_told_to_everybody(store: Database) -> None:
+def report(store: Database, host_id: str, address: str) -> None:
+    """As a host does that is there."""
+    has = Capabilities(1, 1, 1, "tcg", "", "qemu", "7", "h", address)
+    store.write(lambda tx: host_report_apply(tx, host_id, HostReport(True, 0, has, (), (), (), 1, ())))
+
+
+def test_a_host_whose_tunnels_end_elsewhere_is_told_to_those_that_reach_its_ports(store: Database) -> None:
     site = store.write(make_site)
-    store.write(lambda tx: several(tx, "h1", "h2"))
-    told = Told(store, "h1", "h2")
-
-    def report(address: str) -> None:
-        has = Capabilities(1, 1, 1, "tcg", "", "qemu", "7", "h", address)
-        store.write(lambda tx: host_report_apply(tx, "h2", HostReport(True, 0, has, (), (), (), 1, ())))
-
-    report("192.0.2.2")
-    assert told.now() == {"h1", "h2"}
-    report("192.0.2.2")
-    assert told.now() == set()
-    assert store.read(tunnel_ends) == {"h2": "192.0.2.2"}
+    store.write(lambda tx: several(tx, "h1", "h2", "h3"))
+    told = Told(store, "h1", "h2", "h3")
+    report(store, "h2", "192.0.2.1")
+    assert told.now() == set(), "there is nothing to be reached"
     store.write(lambda tx: plugged(tx, site, "h1"))
-    there = store.write(lambda tx: plugged(tx, site, "h2"))
+    store.write(lambda tx: plugged(tx, site, "h2"))
+    told.now()
+    report(store, "h2", "192.0.2.2")
+    assert told.now() == {"h1", "h2"}
+    report(store, "h2", "192.0.2.2")
+    assert told.now() == set()
+    assert store.read(lambda tx: tunnel_ends(tx, ["h1", "h2"])) == {"h2": "192.0.2.2"}
     update = store.read(lambda tx: host_update_since(tx, "h1", 0))
     assert update is not None and update.network is not None
     (network,) = update.network.networks
-    assert [end for _, _, end in network.remote] == ["192.0.2.2"] and there
-    report("127.0.0.1")
-    assert store.read(tunnel_ends) == {}, "what it calls itself leads nobody to it"
+    assert [end for _, _, end in network.remote] == ["192.0.2.2"]
+    report(store, "h2", "127.0.0.1")
+    ends = store.read(lambda tx: tunnel_ends(tx, ["h1", "h2"]))
+    assert ends == {}, "what it calls itself leads nobody to it"
 
 
 def security_group_id(store: Database, site: Site) -> str:
@@ -290,7 +295,9 @@ def test_ports_elsewhere_are_told_with_the_tunnel_of_their_host(store: Database)
     site = store.write(make_site)
     store.write(lambda tx: plugged(tx, site, "h1"))
     there = store.write(lambda tx: plugged(tx, site, "h2"))
-    (network,) = store.read(lambda tx: network_state(tx, "h1", {"h2": "192.0.2.2"})).networks
+    store.write(lambda tx: several(tx, "h1", "h2"))
+    report(store, "h2", "192.0.2.2")
+    (network,) = store.read(lambda tx: network_state(tx, "h1")).networks
     port = store.read(lambda tx: port_fetch(tx, there))
     assert port is not None
     assert network.remote == ((port.mac, store.read(lambda tx: address_of(tx, port)), "192.0.2.2"),)

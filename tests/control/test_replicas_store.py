@@ -246,12 +246,12 @@ def test_a_store_that_stays_away_is_said_to_and_so_is_a_commit_that_nobody_knows
     relay.close()
 
 
-def test_slots_of_processes_that_are_gone_are_forgotten(opens: Opens) -> None:
+def test_lanes_of_processes_that_are_gone_are_forgotten(opens: Opens) -> None:
     store = opens()
     for _ in range(3):
         opens().write(lambda tx: None)
-    slots = select(func.count()).select_from(commit_mark)
-    assert store.read(lambda tx: tx.value(slots)) == 3
+    lanes = select(func.count()).select_from(commit_mark)
+    assert store.read(lambda tx: tx.value(lanes)) == 3
     assert store.write(lambda tx: commit_marks_prune(tx, tx.now_us - 3_600_000_000)) == 0
     assert store.write(lambda tx: commit_marks_prune(tx, tx.now_us)) == 3
 

@@ -19,7 +19,14 @@ from tests.sim.clockwork import Loop, standing_in
 from tests.sim.hosts import here
 from tests.sim.stores import SeededIds
 
-SHORTER = {"HOST_LEASE_S": 12, "LEASE_MARGIN_S": 4, "HOST_DOWN_S": 9}
+SHORTER = {
+    "HOST_LEASE_S": 12,
+    "LEASE_MARGIN_S": 4,
+    "HOST_DOWN_S": 9,
+    "REPORT_PERIOD_S": 3,
+    "FULL_REPORT_S": 9,
+    "HEARTBEAT_WINDOW_S": 0,
+}
 """Hosts are given up in half the time: a seed costs half. How these bounds stand to each other is kept."""
 
 

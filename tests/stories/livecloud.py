@@ -38,7 +38,7 @@ class LiveCloud:
     room: Path
     flags: tuple[str, ...]  # of `up`
     port: int = field(default_factory=free_port)
-    store: str = ""  # URL that a command is told in its environment; empty: none
+    told: dict[str, str] = field(default_factory=dict)  # settings that its commands have in their environment
 
     @property
     def state(self) -> Path:
@@ -53,7 +53,7 @@ class LiveCloud:
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HOLDFAST_", "OS_", "XDG_"))}
-        kept |= {"HOLDFAST_STORE": self.store} if self.store else {}
+        kept |= {f"HOLDFAST_{name.upper()}": value for name, value in self.told.items()}
         return {**kept, "PYTHONPATH": str(ROOT), "HOME": str(self.home), "HOLDFAST_PACKAGES": str(package_cache())}
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:

@@ -10,7 +10,7 @@ import random
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,14 +41,18 @@ def cloud(tmp_path: Path) -> Iterator[LiveCloud]:
 
 @dataclass
 class Launches:
-    """Two hundred launches by eight clients, while somebody else kills."""
+    """Launches by eight clients, while somebody else kills."""
 
     cloud: LiveCloud
     body: dict[str, Any]
     token: str
     accepted: dict[str, str] = field(default_factory=dict)  # server id by key
     callers: list[Caller] = field(default_factory=list)
-    keys: list[str] = field(default_factory=lambda: [str(uuid.uuid4()) for _ in range(LAUNCHES)])
+    count: int = LAUNCHES
+    keys: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.keys = [str(uuid.uuid4()) for _ in range(self.count)]
 
     def post(self, caller: Caller, key: str) -> tuple[int, str]:
         status, answer = caller.call("POST", SERVERS, {"server": {**self.body, "name": f"s-{key}"}}, key)
@@ -65,9 +69,9 @@ class Launches:
         finally:
             caller.close()
 
-    def run(self, kill: Any) -> None:
-        """Launch; call `kill` at KILLS random moments in between."""
-        moments = sorted(random.Random().sample(range(5, LAUNCHES - 5), KILLS))
+    def run(self, kill: Callable[[], object], times: int = KILLS) -> None:
+        """Launch; call `kill` at random moments in between."""
+        moments = sorted(random.Random().sample(range(5, self.count - 5), times))
         with ThreadPoolExecutor(CLIENTS) as pool:
             clients = [pool.submit(self.client, number) for number in range(CLIENTS)]
             for moment in moments:
@@ -76,16 +80,41 @@ class Launches:
             for client in clients:
                 client.result()
 
+    def settle(self) -> None:
+        """See that each launch ended ACTIVE, once, and that a repeat gets the first answer."""
+        until(self._is_settled, SETTLED_S)
+        servers = _servers(self.cloud, self.token)
+        statuses = {server_id: server["status"] for server_id, server in servers.items()}
+        assert statuses == dict.fromkeys(self.accepted.values(), "ACTIVE")
+        assert sorted(server["name"] for server in servers.values()) == sorted(f"s-{key}" for key in self.keys)
+        addresses = [item["addr"] for server in servers.values() for item in server["addresses"]["private"]]
+        assert len(set(addresses)) == self.count
+        assert set(Simulated(_host(self.cloud)).machines()) == set(servers)
+        again = Caller(self.cloud.port, self.token)
+        for key in self.keys[:: self.count // 10]:
+            assert self.post(again, key) == (202, self.accepted[key])
+        again.close()
+        assert len(_servers(self.cloud, self.token)) == self.count
+
+    def _is_settled(self) -> bool:
+        found = _servers(self.cloud, self.token).values()
+        return all(server["status"] not in ("BUILD", "UNKNOWN") for server in found)
+
 
 @pytest.fixture
 def launches(cloud: LiveCloud) -> Launches:
+    return launches_of(cloud, LAUNCHES)
+
+
+def launches_of(cloud: LiveCloud, count: int) -> Launches:
+    """So many launches of a small image."""
     session = cloud.session()
     wanted = {"name": "small", "disk_format": "raw", "container_format": "bare"}
     image = session.post("/image/v2/images", wanted)["id"]
     session.upload(f"/image/v2/images/{image}/file", _file(cloud.room / "image"))
     flavor = next(f["id"] for f in session.get("/compute/v2.1/flavors")["flavors"] if f["name"] == "m1.nano")
     set_knobs(_host(cloud), Knobs(start_s=0.05))  # so that builds are under way when something dies
-    return Launches(cloud, {"imageRef": image, "flavorRef": flavor}, session.token)
+    return Launches(cloud, {"imageRef": image, "flavorRef": flavor}, session.token, count=count)
 
 
 def _file(path: Path) -> Path:
@@ -105,11 +134,6 @@ def _servers(cloud: LiveCloud, token: str) -> dict[str, dict[str, Any]]:
     return {server["id"]: server for server in answer["servers"]}
 
 
-def _settled(launches: Launches) -> bool:
-    found = _servers(launches.cloud, launches.token).values()
-    return all(server["status"] not in ("BUILD", "UNKNOWN") for server in found)
-
-
 @pytest.mark.parametrize("process", ["control", "agent", "keeper", "supervisor"])
 def test_every_accepted_launch_ends_active_and_once_whichever_process_is_killed(
     process: str, launches: Launches
@@ -127,21 +151,7 @@ def test_every_accepted_launch_ends_active_and_once_whichever_process_is_killed(
     assert sum(caller.refused for caller in launches.callers) == 0
     assert [failure for caller in launches.callers for failure in caller.failures] == []
 
-    until(lambda: _settled(launches), SETTLED_S)
-    servers = _servers(cloud, launches.token)
-    assert {server_id: server["status"] for server_id, server in servers.items()} == dict.fromkeys(
-        launches.accepted.values(), "ACTIVE"
-    )
-    assert sorted(server["name"] for server in servers.values()) == sorted(f"s-{key}" for key in launches.keys)
-    addresses = [item["addr"] for server in servers.values() for item in server["addresses"]["private"]]
-    assert len(set(addresses)) == LAUNCHES
-    assert set(Simulated(_host(cloud)).machines()) == set(servers)
-
-    again = Caller(cloud.port, launches.token)
-    for key in launches.keys[:: LAUNCHES // 10]:
-        assert launches.post(again, key) == (202, launches.accepted[key]), "a repeat gets the first answer"
-    again.close()
-    assert len(_servers(cloud, launches.token)) == LAUNCHES
+    launches.settle()
     assert "nothing is out of order" in cloud.run("audit")
 
 

@@ -243,11 +243,11 @@ def test_destroy_must_be_meant(simulated: LiveCloud) -> None:
 
 
 def test_a_cloud_on_postgresql_keeps_its_store_and_leaves_the_database(simulated: LiveCloud, postgres_url: str) -> None:
-    simulated.store = postgres_url
+    simulated.told["store"] = postgres_url
     assert "PostgreSQL" in simulated.up()
     users = simulated.session("admin").get("/identity/v3/users")["users"]
     simulated.run("down")
-    simulated.store = ""
+    simulated.told.clear()
     simulated.run("up")
     assert simulated.session("admin").get("/identity/v3/users")["users"] == users, "the same cloud, without being told"
     assert not (simulated.state / "store.sqlite").exists()

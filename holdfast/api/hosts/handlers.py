@@ -6,15 +6,13 @@ A host is told about its own instances and the images that they boot from, and a
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 from typing import Any
 
 import msgspec
 
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.image.upload import byte_range, image_receive, stream_file
-from holdfast.base.errors import BadInput, NotFound, Unauthenticated
+from holdfast.base.errors import BadInput, NotFound
 from holdfast.base.limits import DESIRED_POLL_S, NAME_CHARS
 from holdfast.control.operations.host.lease import host_admitted, host_register, lease_renew
 from holdfast.control.operations.host_desired import host_update_since
@@ -23,7 +21,6 @@ from holdfast.control.operations.image_file import image_path
 from holdfast.control.operations.server.capture import capture_failed
 from holdfast.control.store.console import console_append
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_token_digest
 from holdfast.control.store.image import image_fetch
 from holdfast.control.store.instance import host_boots_image, instance_capturing, instance_fetch
 from holdfast.control.store.operation import operations_wake
@@ -34,14 +31,6 @@ from holdfast.domain.observed import ConsolePiece, HostReport
 
 _report = msgspec.json.Decoder(HostReport)
 _pieces = msgspec.json.Decoder(tuple[ConsolePiece, ...])
-
-
-def host_admit(call: Call) -> None:
-    """Raise Unauthenticated unless the call shows the token of the host in its path."""
-    shown = hashlib.sha256(call.headers.get("x-host-token", "").encode()).hexdigest()
-    known = call.services.store.read(lambda tx: host_token_digest(tx, call.parameters["host_id"]))
-    if known is None or not hmac.compare_digest(shown, known):
-        raise Unauthenticated("this host is not known here, or its token is wrong")
 
 
 async def desired_show(call: Call) -> Reply:
@@ -63,7 +52,7 @@ async def desired_show(call: Call) -> Reply:
         deadline = loop.time() + wait_s
         while True:
             changed.clear()
-            update = await asyncio.to_thread(store.read, look)
+            update = await call.services.together.read(look)
             left_s = deadline - loop.time()
             if update is not None or left_s <= 0:
                 return _reply(update)
@@ -88,8 +77,8 @@ def _number(call: Call, name: str) -> int:
     return int(text)
 
 
-def report_take(call: Call) -> Reply:
-    """POST report: what the host is. 204."""
+async def report_take(call: Call) -> Reply:
+    """POST report: what the host is. 204. News are written at once, a heartbeat together with others."""
     try:
         report = _report.decode(call.body)
     except msgspec.DecodeError as err:
@@ -100,7 +89,10 @@ def report_take(call: Call) -> Reply:
         host_admitted(tx, host_id, incarnation)
         host_report_apply(tx, host_id, report)
 
-    call.services.store.write(change)
+    if report.full or not (report.machines or report.volumes or report.floating):
+        await call.services.together.write(change)
+    else:
+        await asyncio.to_thread(call.services.store.write, change)
     return Reply(204)
 
 
@@ -119,14 +111,16 @@ def _word(body: dict[str, Any], name: str) -> str:
     return word
 
 
-def lease_grant(call: Call) -> Reply:
+async def lease_grant(call: Call) -> Reply:
     """POST lease {"incarnation", "boot_id"}: how long the host may run its guests, and whether its keeper ends them."""
     body, host_id = call.json(), call.parameters["host_id"]
     incarnation, boot_id = body.get("incarnation"), body.get("boot_id")
     if type(incarnation) is not int or not isinstance(boot_id, str):
         raise BadInput("incarnation must be a whole number, and boot_id text")
     settings = call.services.settings
-    valid_s, enforce = call.services.store.write(lambda tx: lease_renew(tx, settings, host_id, incarnation, boot_id))
+    valid_s, enforce = await call.services.together.write(
+        lambda tx: lease_renew(tx, settings, host_id, incarnation, boot_id)
+    )
     return Reply(200, {"valid_s": valid_s, "enforce": enforce})
 
 

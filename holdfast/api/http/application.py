@@ -13,7 +13,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, unquote
 
 from holdfast.api.http.call import Call, Reply
@@ -33,6 +33,16 @@ Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
 
 
+class HostAdmission(Protocol):
+    """Who decides which host speaks."""
+
+    def knows(self, call: Call) -> bool:
+        """Whether it was admitted a moment ago; must not block."""
+
+    def admit(self, call: Call) -> None:
+        """Raise Unauthenticated unless it is the host in the path."""
+
+
 class Application:
     """Every facade behind one port. Both checks, of a token and of a host's call, raise Unauthenticated."""
 
@@ -42,11 +52,11 @@ class Application:
         facades: Sequence[Facade],
         policy: Policy,
         credentials_of: Callable[[str], Credentials],
-        admit_host: Callable[[Call], None],
+        hosts: HostAdmission,
         root: Facade,
     ) -> None:
         self._services, self._policy = services, policy
-        self._credentials_of, self._admit_host = credentials_of, admit_host
+        self._credentials_of, self._hosts = credentials_of, hosts
         self._facades = {f.mount: (f, Table(f.routes)) for f in facades}
         self._root = (root, Table(root.routes))
         self._pool = ThreadPoolExecutor(HANDLER_THREADS, "handler")
@@ -99,6 +109,8 @@ class Application:
                 call.receive, call.gone = _chunks(receive), lambda: _gone(receive)
                 return await route.handler(call), version
             call.body = await _body(receive, headers)
+            if asyncio.iscoroutinefunction(route.handler):
+                return await route.handler(call), version
             return await self._in_thread(lambda call: _encoded(route.handler(call)), call), version
         except HoldfastError as err:
             if not isinstance(err, Bug):
@@ -133,7 +145,8 @@ class Application:
         if route.rule == PUBLIC:
             return
         if route.rule == HOST:
-            await self._in_thread(self._admit_host, call)
+            if not self._hosts.knows(call):
+                await self._in_thread(self._hosts.admit, call)
             return
         token = call.headers.get("x-auth-token", "")
         if not token:

@@ -23,7 +23,10 @@ NEWEST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One URL and method. `streams`: the handler is async and reads `call.receive` itself, if anything."""
+    """One URL and method. `streams`: the handler is async and reads `call.receive` itself.
+
+    Another handler may be async: it must not block. One that is not runs in a thread.
+    """
 
     method: str
     path: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.api.http.batch import Batches
 from holdfast.base.clock import Clock
 from holdfast.base.config import Settings
 from holdfast.control.operations.identity.authority import Authority
@@ -21,4 +22,5 @@ class Services:
     keys: Path  # directory of the token keys
     images: Path  # directory of the image service's files
     authority: Authority  # tokens and secrets: made, checked, remembered
+    together: Batches  # what many hosts do at once
     mounts: frozenset[str]  # what this port serves: the catalogue shows nothing else

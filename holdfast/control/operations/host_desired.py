@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from holdfast.control.operations.network.hosts import machine_interfaces, network_state, tunnel_ends
+from holdfast.control.operations.network.hosts import machine_interfaces, network_state
 from holdfast.control.operations.volume.desired import volume_files_since
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_addresses
@@ -53,7 +53,7 @@ def host_update_since(tx: Tx, host_id: str, since: int) -> HostUpdate | None:
     guests = instances_fetch(tx, [held.instance_id for held in coming])
     ids = [*(row.id for row in rows), *guests]
     cards, volumes, ways = machine_interfaces(tx, ids), machine_volumes(tx, ids), passages_of(tx, ids)
-    address = host_addresses(tx).get(host_id, "") if coming else ""
+    address = host_addresses(tx, [host_id]).get(host_id, "") if coming else ""
     return HostUpdate(
         version=newest,
         full=since == 0,
@@ -65,7 +65,7 @@ def host_update_since(tx: Tx, host_id: str, since: int) -> HostUpdate | None:
             ),
             *map(_departed, gone),
         ),
-        network=network_state(tx, host_id, tunnel_ends(tx)) if since == 0 or network > since else None,
+        network=network_state(tx, host_id) if since == 0 or network > since else None,
         volumes=files,
     )
 

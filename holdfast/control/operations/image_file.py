@@ -2,7 +2,7 @@
 
     ID.UPLOAD.part   being written; its writer holds a lock on it
     ID.UPLOAD        whole, inspected and on disk; read by whoever the row of image ID sends here
-    .cloud           whose files these are: a directory that is not mounted is not taken for an empty one
+    .cloud           a word that the store knows: what is not mounted, or another replica's own, is not taken for it
 
 The lock is taken before the row says `saving` and let go after the row says `active`, so a file without a lock
 is exactly what its row says, and a row whose file has no lock belongs to a writer that died. The sweep decides
@@ -11,6 +11,7 @@ by the lock, never by age. No file is ever written again, so a reader needs no l
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -25,7 +26,7 @@ from holdfast.base.ids import is_id, new_id
 from holdfast.base.imagefile import Inspected, image_inspect
 from holdfast.base.limits import IMAGE_BYTES
 from holdfast.control.store.database import Database
-from holdfast.control.store.image import image_fetch, image_move, image_uploads
+from holdfast.control.store.image import image_directory, image_directory_keep, image_fetch, image_move, image_uploads
 from holdfast.domain.image import Image, Status, file_name
 
 log = logs.get(__name__)
@@ -33,34 +34,47 @@ PART = ".part"
 MARK = ".cloud"
 
 
-def images_claim(store: Database, directory: Path, cloud: str) -> None:
-    """Mark the directory as this cloud's, once.
+def images_claim(store: Database, directory: Path) -> None:
+    """See that this is the directory of all replicas: the first one marks it, and the store knows the mark.
 
-    Raises Unavailable where it is another one's, or has no file of the images that there are.
+    Raises Unavailable for any other, as one that is not mounted, and where the files of the images must be and are not.
     """
-    if _owner(directory) == cloud:
-        return
     if not directory.is_dir():
-        raise Unavailable(f"the images' directory {directory} is not there: {_MOUNT}", code="images", retryable=False)
-    if _owner(directory):
-        raise Unavailable(f"{directory} has the images of another cloud: {_MOUNT}", code="images", retryable=False)
-    files = [file_name(image_id, upload) for upload, (image_id, _) in store.read(image_uploads).items()]
-    if files and not any((directory / name).exists() for name in files):
-        raise Unavailable(f"no image of this cloud is in {directory}: {_MOUNT}", code="images", retryable=False)
-    draft = directory / f"{MARK}.{new_id()}"
-    draft.write_text(cloud)
-    os.rename(draft, directory / MARK)
-    directory_sync(directory)
+        raise Unavailable(f"the images' directory {directory} is not there: {_ADVICE}", code="images", retryable=False)
+    known, files = store.read(lambda tx: (image_directory(tx), image_uploads(tx)))
+    if not known:
+        names = [file_name(image_id, upload) for upload, (image_id, _) in files.items()]
+        if names and not any((directory / name).exists() for name in names):
+            raise Unavailable(f"no image of this cloud is in {directory}: {_ADVICE}", code="images", retryable=False)
+        known = store.write(lambda tx: image_directory_keep(tx, _mark_of(directory) or _mark(directory)))
+    if _mark_of(directory) != known:
+        raise Unavailable(
+            f"{directory} does not have the images of this cloud: {_ADVICE}. If it is a copy of theirs, write {known} "
+            f"into {directory / MARK}",
+            code="images",
+            retryable=False,
+        )
 
 
-_MOUNT = "every control replica needs the same one; mount it, or see the setting `images`"
+_ADVICE = "all control replicas need the same directory; mount it, or see the setting `images`"
 
 
-def _owner(directory: Path) -> str:
+def _mark_of(directory: Path) -> str:
     try:
-        return (directory / MARK).read_text()
+        return (directory / MARK).read_text().strip()
     except OSError:
         return ""
+
+
+def _mark(directory: Path) -> str:
+    """Write a mark, unless another replica was first; returns the one that is there."""
+    draft = directory / f"{MARK}.{new_id()}"
+    draft.write_text(new_id())
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, directory / MARK)
+    draft.unlink()
+    directory_sync(directory)
+    return _mark_of(directory)
 
 
 def image_path(directory: Path, image: Image) -> Path:
@@ -145,8 +159,8 @@ def image_sweep(store: Database, directory: Path) -> Counter[str]:
     Safe at any time and beside any number of uploads and other sweeps.
     """
     outcomes: Counter[str] = Counter()
-    if not _owner(directory):
-        log.error("images_directory_is_not_ours", path=str(directory))
+    if not _mark_of(directory):
+        log.error("images_directory_is_not_there", path=str(directory))
         return outcomes
     files = {entry.name: entry for entry in directory.iterdir() if entry.is_file()}  # before the rows
     uploads = store.read(image_uploads)

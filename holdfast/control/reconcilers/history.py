@@ -32,7 +32,7 @@ class History:
                 instances=instances_purge(tx, before_us),
                 answers=idempotency_prune(tx),
                 revocations=revocation_prune(tx),
-                slots=commit_marks_prune(tx, tx.now_us - COMMIT_MARKS_KEPT_S * SECOND_US),
+                lanes=commit_marks_prune(tx, tx.now_us - COMMIT_MARKS_KEPT_S * SECOND_US),
             )
 
         return +self._store.write(forget)

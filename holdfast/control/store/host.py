@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,8 @@ from holdfast.control.store.placement.passage import passage
 from holdfast.control.store.schema import Json, instant, metadata
 from holdfast.domain.host import Allocation, Host
 from holdfast.domain.observed import Capabilities
+
+HOST_TOKENS = "host-tokens"  # topic: one changed, or is worth nothing any more
 
 host = Table(
     "host",
@@ -67,7 +70,7 @@ _ALL = select(*_COLUMNS).order_by(host.c.name)
 _ONE = select(*_COLUMNS).where(host.c.id == bindparam("host_id"))
 _DIGEST = select(host.c.token_digest).where(host.c.id == bindparam("host_id"))
 _NAMES = select(host.c.id, host.c.name)
-_ADDRESSES = select(host.c.id, host.c.capabilities)
+_ADDRESSES = select(host.c.id, host.c.capabilities).where(host.c.id.in_(bindparam("host_ids", expanding=True)))
 _TWO = select(host.c.id).limit(2)
 _ALLOCATION_INSERT = insert(allocation)
 _COMING, _THERE = passage.c, allocation.c  # room is held for what is coming as if it were there
@@ -89,6 +92,7 @@ def host_insert(tx: Tx, host_id: str, name: str, zone: str, token_digest: str) -
     """Let a host join; the same host again only gets its new token."""
     if host_fetch(tx, host_id) is not None:
         tx.run(update(host).where(host.c.id == host_id).values(token_digest=token_digest))
+        tx.notify(HOST_TOKENS)
         return
     empty = Host(host_id, name, zone, True, "", None, [], [], [], 0, 0, "", 0, tx.now_us)
     row = {field: getattr(empty, field) for field in Host.__struct_fields__}
@@ -123,6 +127,7 @@ def _update_of(names: tuple[str, ...]) -> Update:
 def host_delete(tx: Tx, host_id: str) -> None:
     """Forget a host; its token is worth nothing from then on."""
     tx.run(delete(host).where(host.c.id == host_id))
+    tx.notify(HOST_TOKENS)
 
 
 def hosts_are_several(tx: Tx) -> bool:
@@ -130,9 +135,10 @@ def hosts_are_several(tx: Tx) -> bool:
     return len(tx.all(_TWO)) > 1
 
 
-def host_addresses(tx: Tx) -> dict[str, str]:
-    """Where each host that ever reported is, by id."""
-    return {host_id: found.address for host_id, found in tx.all(_ADDRESSES) if found is not None}
+def host_addresses(tx: Tx, host_ids: Sequence[str]) -> dict[str, str]:
+    """Where those of these hosts that ever reported are, by id."""
+    rows = tx.all(_ADDRESSES, {"host_ids": list(host_ids)}) if host_ids else ()
+    return {host_id: found.address for host_id, found in rows if found is not None}
 
 
 def host_names(tx: Tx) -> dict[str, str]:

@@ -271,3 +271,19 @@ def _words_write(tx: Tx, value: Image) -> None:
     tx.run(
         insert(image_word), [{"image_id": value.id, "name": name, "value": text[:NAME_CHARS]} for name, text in words]
     )
+
+
+image_directory_mark = Table("image_directory", metadata, Column("mark", String, primary_key=True))
+
+
+def image_directory(tx: Tx) -> str:
+    """The mark of the directory that has the files of all images; empty before there is one."""
+    return str(tx.value(select(image_directory_mark.c.mark)) or "")
+
+
+def image_directory_keep(tx: Tx, mark: str) -> str:
+    """Keep the mark, unless another replica was first; returns the one that counts."""
+    if known := image_directory(tx):
+        return known
+    tx.run(insert(image_directory_mark), {"mark": mark})
+    return mark

@@ -28,6 +28,7 @@ from holdfast.base.limits import (
     AGENT_WORKERS,
     DESIRED_POLL_S,
     FAILED_AGAIN_S,
+    FULL_REPORT_S,
     MOVE_STEP_S,
     NETWORK_GATHER_S,
     NETWORK_LOOK_S,
@@ -259,26 +260,28 @@ class Agent:
         return self._plugging.differs(machine, has) and not (said.volume_problem and just_tried)
 
     def _report(self) -> None:
-        link, last_full = self._make_link(), 0.0
+        link, last_s, full_s = self._make_link(), 0.0, 0.0
         while not self._stopping.is_set():
-            full = time.monotonic() - last_full >= REPORT_PERIOD_S
+            due = time.monotonic() - last_s >= REPORT_PERIOD_S
+            full = self._desk.known and time.monotonic() - full_s >= FULL_REPORT_S
             news = self._said.take_news()
             machines, files = self._said.unheard(), self._keeping.said.unheard()
-            if full and self._desk.known:
+            if full:
                 machines, files = self._said.everything(), self._keeping.said.everything()
-            if full or machines or files or news:
+            if due or full or machines or files or news:
                 try:
-                    link.report(self._host_report(machines, files, full and self._desk.known))
+                    link.report(self._host_report(machines, files, full))
                 except HoldfastError as err:
                     log.warn("report_not_taken", reason=err.message)
                     self._said.again(machines)
                     self._keeping.said.again(files)
                     self._stopping.wait(RETRY_S)
                     continue
-                last_full = time.monotonic() if full else last_full
+                last_s = time.monotonic()
+                full_s = last_s if full else full_s
                 self._heard(machines)
                 self._keeping.heard(files)
-            self._said.wait(max(0.0, REPORT_PERIOD_S - (time.monotonic() - last_full)))
+            self._said.wait(REPORT_PERIOD_S - (time.monotonic() - last_s) if self._desk.known else RETRY_S)
 
     def _heard(self, machines: tuple[MachineReport, ...]) -> None:
         """What was reported as gone needs no more words."""

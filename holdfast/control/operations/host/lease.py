@@ -11,7 +11,7 @@ import msgspec
 from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
 from holdfast.base.config import Settings
-from holdfast.base.errors import Conflict
+from holdfast.base.errors import Conflict, Unauthenticated
 from holdfast.base.limits import HOST_LEASE_S
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_delete, host_names, host_update
@@ -39,8 +39,9 @@ def host_register(tx: Tx, host_id: str, boot_id: str, machine: str) -> HostLease
 
     A host that is fenced may come back as another machine: its directory was moved, or restored.
     """
-    before = lease_fetch(tx, host_id)
-    name = host_names(tx).get(host_id, host_id)
+    before, name = lease_fetch(tx, host_id), host_names(tx).get(host_id)
+    if name is None:
+        raise Unauthenticated("this host is not known here any more")  # its token may be known for a while longer
     if before.machine not in ("", machine) and before.phase is not HostPhase.FENCED:
         raise Conflict(
             f"host {name} is another machine or another directory, and a copy of it runs nothing. If it moved here, "

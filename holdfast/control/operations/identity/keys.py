@@ -11,7 +11,6 @@ for what they sealed lives as long as its owner wants.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -93,11 +92,6 @@ def keys_prepare(store: Database, directory: Path) -> Fernet:
     except InvalidToken as err:
         raise Unavailable(f"{path} is of another cloud: {_ADVICE}", code="cloud_key", retryable=False) from err
     return cloud
-
-
-def cloud_name(directory: Path) -> str:
-    """What says that something belongs to this cloud, and tells nothing of its key."""
-    return hashlib.sha256(b"the cloud of " + (directory / CLOUD_KEY).read_bytes()).hexdigest()[:32]
 
 
 _ADVICE = "it opens the keys in the store. Copy it from a control replica of this cloud, to the same place"

@@ -7,7 +7,7 @@ Only IPv4 goes to the hosts: they do not carry IPv6 yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_addresses
@@ -18,7 +18,7 @@ from holdfast.control.store.network.port import (
     groups_of_ports,
     hosts_of_networks,
     ports_of_instance_ids,
-    ports_of_networks_plugged,
+    ports_of_networks_elsewhere,
     ports_on_host,
 )
 from holdfast.control.store.network.query import object_where
@@ -35,11 +35,9 @@ from holdfast.domain.network import Network, Subnet
 from holdfast.domain.port import ROUTER_GATEWAY, ROUTER_INTERFACE, FixedAddress, Port, host_name
 from holdfast.domain.router import Router
 
-TunnelAddresses = Mapping[str, str]  # host id -> where its tunnels end
 
-
-def network_state(tx: Tx, host_id: str, tunnels: TunnelAddresses | None = None) -> desired.NetworkState:
-    """Every network object that the host needs. `tunnels` says where the tunnels of the other hosts end.
+def network_state(tx: Tx, host_id: str) -> desired.NetworkState:
+    """Every network object that the host needs.
 
     What an instance on its way here needs is there before it comes; its public addresses come with it.
     """
@@ -49,7 +47,7 @@ def network_state(tx: Tx, host_id: str, tunnels: TunnelAddresses | None = None) 
     routers = routers_fetch(tx, sorted(router_ids)) if router_ids else []
     legs = router_legs(tx, sorted(router_ids)) if router_ids else []
     return desired.NetworkState(
-        networks=_networks(tx, sorted(network_ids), host_id, tunnels or {}),
+        networks=_networks(tx, sorted(network_ids), host_id),
         routers=_routers(tx, routers, legs, plugged),
         externals=_externals(tx, sorted({router.external_network_id for router in routers} - {""})),
         security_groups=_groups(tx, [*plugged, *coming]),
@@ -68,15 +66,21 @@ def hosts_reaching(tx: Tx, network_id: str) -> set[str]:
     return hosts_of_networks(tx, sorted(_reach(tx, {network_id})[0]))
 
 
-def tunnel_ends(tx: Tx) -> dict[str, str]:
-    """Where the tunnels of each host end. One that listens to itself alone has none."""
-    return {host_id: address for host_id, address in host_addresses(tx).items() if is_tunnel_end(address)}
+def tunnel_ends(tx: Tx, host_ids: Iterable[str]) -> dict[str, str]:
+    """Where the tunnels of hosts end. One that listens to itself alone has none."""
+    return {host_id: end for host_id, end in host_addresses(tx, sorted(set(host_ids))).items() if is_tunnel_end(end)}
 
 
 def tunnel_end_observed(tx: Tx, host_id: str, address: str) -> None:
-    """Say to every host that this one's tunnels end elsewhere by now; before its report is written down."""
-    if host_addresses(tx).get(host_id, "") != address:
-        revision_network(tx)
+    """Say to the hosts that reach its ports that its tunnels end elsewhere by now; before its report is written down.
+
+    The others are told when there is a port that they reach.
+    """
+    if host_addresses(tx, [host_id]).get(host_id, "") == address:
+        return
+    plugged = {port.network_id for port in ports_on_host(tx, host_id)}
+    if plugged:
+        revision_network(tx, {host_id} | hosts_of_networks(tx, sorted(_reach(tx, plugged)[0])))
 
 
 def machine_interfaces(tx: Tx, instance_ids: Sequence[str]) -> dict[str, tuple[desired.Interface, ...]]:
@@ -136,14 +140,12 @@ def _by_id(tx: Tx, network_ids: Sequence[str]) -> list[Network]:
     return object_where(tx, NETWORKS, network.c.id.in_(network_ids)) if network_ids else []
 
 
-def _networks(
-    tx: Tx, network_ids: Sequence[str], host_id: str, tunnels: TunnelAddresses
-) -> tuple[desired.Network, ...]:
+def _networks(tx: Tx, network_ids: Sequence[str], host_id: str) -> tuple[desired.Network, ...]:
     subnets = subnets_of_networks(tx, network_ids)
     serving = dhcp_ports_of_networks(tx, network_ids)
     held = addresses_of_ports(tx, [port.id for port in serving])
     answers = {fixed.subnet_id: fixed.address for each in held.values() for fixed in each}
-    remote = _remote(tx, network_ids, host_id, tunnels) if tunnels else {}
+    remote = _remote(tx, network_ids, host_id)
     return tuple(
         desired.Network(
             id=each.id,
@@ -169,11 +171,11 @@ def _subnet(subnet: Subnet, answers: Mapping[str, str]) -> desired.Subnet:
     )
 
 
-def _remote(
-    tx: Tx, network_ids: Sequence[str], host_id: str, tunnels: TunnelAddresses
-) -> dict[str, list[tuple[str, str, str]]]:
+def _remote(tx: Tx, network_ids: Sequence[str], host_id: str) -> dict[str, list[tuple[str, str, str]]]:
     """(mac, address, tunnel) of the ports on other hosts."""
-    others = [p for p in ports_of_networks_plugged(tx, network_ids) if p.host_id != host_id and p.host_id in tunnels]
+    others = ports_of_networks_elsewhere(tx, network_ids, host_id)
+    tunnels = tunnel_ends(tx, [port.host_id for port in others])
+    others = [port for port in others if port.host_id in tunnels]
     held = addresses_of_ports(tx, [port.id for port in others])
     found: dict[str, list[tuple[str, str, str]]] = {}
     for port in others:

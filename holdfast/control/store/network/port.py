@@ -210,9 +210,11 @@ def ports_on_host(tx: Tx, host_id: str) -> list[Port]:
     return object_where(tx, PORTS, port.c.host_id == host_id)
 
 
-def ports_of_networks_plugged(tx: Tx, network_ids: Sequence[str]) -> list[Port]:
-    """The ports of these networks that are plugged on any host."""
-    return object_where(tx, PORTS, port.c.network_id.in_(network_ids), port.c.host_id != "")
+def ports_of_networks_elsewhere(tx: Tx, network_ids: Sequence[str], host_id: str) -> list[Port]:
+    """The ports of these networks that are plugged on another host."""
+    if not network_ids:
+        return []
+    return object_where(tx, PORTS, port.c.network_id.in_(network_ids), port.c.host_id.not_in(("", host_id)))
 
 
 def dhcp_ports_of_networks(tx: Tx, network_ids: Sequence[str]) -> list[Port]:

@@ -1,6 +1,6 @@
 """The marks of commits, by which a writer finds out whether a commit whose answer was lost has happened.
 
-A slot belongs to one thread of one process at a time (connections.py); its row is replaced by each of its
+A lane belongs to one thread of one process at a time (connections.py); its row is replaced by each of its
 transactions, and so says which of them was the last to be committed.
 """
 
@@ -14,12 +14,12 @@ from holdfast.control.store.schema import instant, metadata
 commit_mark = Table(
     "commit_mark",
     metadata,
-    Column("slot", String, primary_key=True),
+    Column("lane", String, primary_key=True),
     Column("mark", String, nullable=False),
     instant("at_us"),
 )
 
 
 def commit_marks_prune(tx: Tx, before_us: int) -> int:
-    """Drop the slots of processes that are gone; returns how many."""
+    """Drop the lanes of processes that are gone; returns how many."""
     return tx.run(delete(commit_mark).where(commit_mark.c.at_us < before_us))

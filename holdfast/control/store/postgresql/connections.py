@@ -2,10 +2,10 @@
 
 Each transaction begins with one statement. It shows whether the pooled connection lives and reads the database's
 clock: leases compare with one clock, however many replicas there are. In a write it also puts the mark of this
-attempt into the row of its slot, so that a commit whose answer was lost can be looked up.
+attempt into the row of its lane, so that a commit whose answer was lost can be looked up.
 
     broken before the commit      nothing happened: again
-    broken in the commit          the row of the slot is written again, which waits for whatever the old backend
+    broken in the commit          the row of the lane is written again, which waits for whatever the old backend
                                   still does with it; it then says whether the commit happened, and is not undone
     conflict with another writer  again; after a few times alone, so that everybody comes through
     a standby, no server, a start again until STORE_AWAY_S are over: a failover takes seconds
@@ -43,12 +43,12 @@ T = TypeVar("T")
 CLOCK = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
 _NOW = text(f"SELECT {CLOCK}")
 _MARK = text(
-    f"INSERT INTO commit_mark (slot, mark, at_us) VALUES (:slot, :mark, {CLOCK}) "  # noqa: S608 (no value is in it)
-    "ON CONFLICT (slot) DO UPDATE SET mark = excluded.mark, at_us = excluded.at_us RETURNING at_us"
+    f"INSERT INTO commit_mark (lane, mark, at_us) VALUES (:lane, :mark, {CLOCK}) "  # noqa: S608 (no value is in it)
+    "ON CONFLICT (lane) DO UPDATE SET mark = excluded.mark, at_us = excluded.at_us RETURNING at_us"
 )
 _WHETHER = text(
-    "INSERT INTO commit_mark (slot, mark, at_us) VALUES (:slot, '', 0) "
-    "ON CONFLICT (slot) DO UPDATE SET mark = commit_mark.mark RETURNING mark"
+    "INSERT INTO commit_mark (lane, mark, at_us) VALUES (:lane, '', 0) "
+    "ON CONFLICT (lane) DO UPDATE SET mark = commit_mark.mark RETURNING mark"
 )
 _ALONE = text("LOCK TABLE commit_mark IN EXCLUSIVE MODE")  # before anything is read: the snapshot is newer than it
 _CONFLICTS = ("40001", "40P01", "23505")  # the last: a query that looks before it writes sees the other's row next time
@@ -88,7 +88,7 @@ class Postgresql:
     def __init__(self, url: str, now_us: Callable[[], int] | None) -> None:
         self._given_us = now_us  # a test's clock in place of the database's
         self._ahead_us = 0  # of the database's clock before this machine's monotonic one
-        self._slots: deque[str] = deque()
+        self._lanes: deque[str] = deque()
         self.writer = create_engine(
             url_of(url),
             isolation_level="SERIALIZABLE",
@@ -124,14 +124,14 @@ class Postgresql:
     def write(self, fn: Callable[[Connection, int], T]) -> T:
         """Run `fn` in a transaction and return its answer once it is durable."""
         patience, conflicts = Patience(), 0
-        with self._slot() as slot:
+        with self._lane() as lane:
             while conflicts <= STORE_RETRIES:
                 mark, asked = ids.new_id(), False
                 try:
                     with self.writer.connect() as connection:
                         if conflicts >= STORE_ALONE_AFTER:
                             connection.execute(_ALONE)
-                        answer = fn(connection, self._begin(connection, _MARK, slot=slot, mark=mark))
+                        answer = fn(connection, self._begin(connection, _MARK, lane=lane, mark=mark))
                         asked = True
                         connection.commit()
                         return answer
@@ -141,7 +141,7 @@ class Postgresql:
                         log.info("store_transaction_repeated", conflicts=conflicts, state=_state(err))
                         continue
                     patience.wait(err, asked)
-                if asked and self._happened(slot, mark, patience):
+                if asked and self._happened(lane, mark, patience):
                     return answer
         raise Unavailable("the store is too busy with conflicting writes; try again")
 
@@ -159,12 +159,12 @@ class Postgresql:
         self._ahead_us = at_us - time.monotonic_ns() // 1000
         return self._given_us() if self._given_us else at_us
 
-    def _happened(self, slot: str, mark: str, patience: Patience) -> bool:
+    def _happened(self, lane: str, mark: str, patience: Patience) -> bool:
         """Whether a commit whose answer was lost has happened; from here on it cannot happen any more."""
         while True:
             try:
                 with self._resolver.connect() as connection:
-                    found = connection.execute(_WHETHER, {"slot": slot}).scalar_one()
+                    found = connection.execute(_WHETHER, {"lane": lane}).scalar_one()
                     connection.commit()  # after the commit that it speaks of: on a synchronous standby, too
             except (DBAPIError, PoolTimeout) as err:
                 patience.wait(err, asked=True)
@@ -173,15 +173,15 @@ class Postgresql:
                 return bool(found == mark)
 
     @contextmanager
-    def _slot(self) -> Iterator[str]:
+    def _lane(self) -> Iterator[str]:
         try:
-            slot = self._slots.pop()
+            lane = self._lanes.pop()
         except IndexError:
-            slot = ids.new_id()
+            lane = ids.new_id()
         try:
-            yield slot
+            yield lane
         finally:
-            self._slots.append(slot)
+            self._lanes.append(lane)
 
 
 def url_of(text: str) -> URL:

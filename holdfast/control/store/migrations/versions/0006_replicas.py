@@ -1,4 +1,4 @@
-"""Several control replicas: marks of commits, and the keys that they share."""
+"""Several control replicas: marks of commits, and the keys and the directory of images that they share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "commit_mark",
-        sa.Column("slot", sa.String(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
         sa.Column("mark", sa.String(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("slot", name=op.f("pk_commit_mark")),
+        sa.PrimaryKeyConstraint("lane", name=op.f("pk_commit_mark")),
     )
     op.create_table(
         "sealing_key",
@@ -25,4 +25,9 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("sealed", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("kind", "number", name=op.f("pk_sealing_key")),
+    )
+    op.create_table(
+        "image_directory",
+        sa.Column("mark", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("mark", name=op.f("pk_image_directory")),
     )
