@@ -25,7 +25,7 @@ from holdfast.base.errors import HoldfastError
 from holdfast.client.session import Session
 from tests.blackbox.sampler import guests, runs
 from tests.stories.bareguest import until
-from tests.stories.livecloud import LiveCloud
+from tests.stories.livecloud import COMMAND_S, LiveCloud
 
 PREFIX = "hfbx"
 FLAGS = ("--prefix", PREFIX, "--private-cidr", "10.74.0.0/24", "--public-cidr", "172.24.74.0/24")
@@ -135,7 +135,8 @@ class Evacuations:
 
     def _supervisor_killed(self, _: str) -> None:
         self._each("supervisor", signal.SIGKILL)
-        self.cloud.run("up", "--port", str(self.cloud.port), *FLAGS)
+        up = self.cloud.start("up", "--port", str(self.cloud.port), *FLAGS)
+        up.communicate(timeout=COMMAND_S)  # it ends with 1 while the host whose plug is pulled does not report
 
     # the world
 

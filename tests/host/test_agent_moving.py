@@ -92,6 +92,23 @@ def test_the_new_owner_runs_the_guest_and_the_old_one_ends_it_and_keeps_the_disk
     assert pair.target.runs(pair.record) and pair.source.seen(pair.record) is None
 
 
+def test_a_guest_that_comes_back_before_its_old_host_heard_that_it_left_is_received(pair: Pair) -> None:
+    pair.sent()
+    assert pair.target.reconcile(pair.said(4)).phase is Phase.RUNNING
+    back = msgspec.structs.replace(pair.said(5, MoveRole.RECEIVE), move=Move(new_id(), MoveRole.RECEIVE, KEY, "full"))
+    assert pair.state(pair.source.reconcile(back)) is MoveState.WAITING
+    assert pair.state(pair.source.again().reconcile(back)) is MoveState.WAITING
+    assert pair.target.runs(pair.record) and not pair.source.runs(pair.record)
+
+
+def test_an_old_word_to_receive_ends_no_guest_that_was_sent(pair: Pair) -> None:
+    pair.sent()
+    old = msgspec.structs.replace(pair.said(2), move=Move(new_id(), MoveRole.RECEIVE, KEY, "none"))
+    pair.source.reconcile(old)
+    seen = pair.source.seen(pair.record)
+    assert seen is not None and seen.reason is Reason.SENT
+
+
 def test_a_record_from_before_the_move_wakes_nobody(pair: Pair) -> None:
     pair.sent()
     for host in (pair.source, pair.target):

@@ -12,6 +12,8 @@ from collections import Counter
 from tests.sim.cluster import SeedFailed, run_seed
 from tests.sim.stores import forget_ground
 
+TOLD_EACH = 50  # seeds: whoever ends a long run knows how far it came
+
 
 def main() -> int:
     """0 when nothing that must never be was seen."""
@@ -47,6 +49,8 @@ def many(first: int, count: int, as_json: bool) -> int:
         except SeedFailed as err:
             bad.append(seed)
             print(f"VIOLATION {err}\n", flush=True)
+        if not as_json and (seed + 1 - first) % TOLD_EACH == 0:
+            print(f"{seed + 1 - first} seeds, {len(bad)} violations", flush=True)
     for what, number in sorted(total.items()):
         if not as_json:
             print(f"{number:8d} {what}")

@@ -48,7 +48,8 @@ class SimDisks(SimulatedDisks):
             return Prepared((), None, None)
         before = self.disks.get(key)
         launched = self.host.world.rows("SELECT 1 FROM instance WHERE id = ? AND launched_us != 0", machine.instance_id)
-        if before is not None and before.written and before.number >= machine.disk and launched:
+        lost = launched and not self._copied(machine.instance_id)
+        if before is not None and before.written and before.number >= machine.disk and lost:
             raise Violation(f"I7 the disk {before} of {key} is made anew by {self.host.name}, and nobody asked for it")
         self.host.writers_check(machine.instance_id, "made anew")
         self.disks[key] = Disk(machine.disk)

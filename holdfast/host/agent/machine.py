@@ -184,6 +184,8 @@ class Worker:
     def _move(self, machine: Machine, move: Move) -> tuple[MachineReport, Observed | None]:
         """One step of a live move; the numbers are reached with the guest, which brings its disk along."""
         before, inbound = self._reached.get(machine.instance_id), move.role is MoveRole.RECEIVE
+        if inbound and before.move != move.id and machine.generation > before.generation:
+            self._make_way(machine.instance_id)
         step, seen = self._mover.advance(machine, move, before.move == move.id)
         boot, disk = (machine.boot, machine.disk) if inbound else (before.boot, before.disk)
         newest = max(machine.generation, before.generation)
@@ -191,6 +193,13 @@ class Worker:
         run = seen.run if seen else Run.STOPPED
         report = self._report(machine, Phase.PREPARING if inbound else Phase(run.value), seen.reason if seen else "")
         return msgspec.structs.replace(report, step=step.state.value, move=step, volumes=None), seen
+
+    def _make_way(self, instance_id: str) -> None:
+        """A guest that was sent away comes back: what it left here ends before its disk is touched (seed 1102)."""
+        seen = self._hypervisor.machines().get(instance_id)
+        if seen is not None and seen.reason is Reason.SENT:
+            self._hypervisor.stop(instance_id, 0)
+            self._hypervisor.forget(instance_id)
 
     def _spec(self, machine: Machine, fresh: bool = False) -> MachineSpec:
         """Everything in place before the machine starts: its disks, and its network with the rules on it."""
