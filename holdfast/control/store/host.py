@@ -71,8 +71,11 @@ _ONE = select(*_COLUMNS).where(host.c.id == bindparam("host_id"))
 _DIGEST = select(host.c.token_digest).where(host.c.id == bindparam("host_id"))
 _NAMES = select(host.c.id, host.c.name)
 _ADDRESSES = select(host.c.id, host.c.capabilities).where(host.c.id.in_(bindparam("host_ids", expanding=True)))
+_DISK_STORES = select(host.c.id, host.c.disk_store)
+_NAME_OF = select(host.c.name).where(host.c.id == bindparam("host_id"))
 _TWO = select(host.c.id).limit(2)
 _ALLOCATION_INSERT = insert(allocation)
+_ALLOCATION_DELETE = delete(allocation).where(allocation.c.instance_id == bindparam("of"))
 _COMING, _THERE = passage.c, allocation.c  # room is held for what is coming as if it were there
 _HELD = union_all(
     select(_THERE.host_id, literal(1).label("there"), _THERE.vcpus, _THERE.memory_mib, _THERE.disk_gib),
@@ -141,6 +144,16 @@ def host_addresses(tx: Tx, host_ids: Sequence[str]) -> dict[str, str]:
     return {host_id: found.address for host_id, found in rows if found is not None}
 
 
+def disk_stores(tx: Tx) -> dict[str, str]:
+    """Which store of disks each host has before it, by id; empty where that is not known."""
+    return dict(map(tuple, tx.all(_DISK_STORES)))
+
+
+def host_name(tx: Tx, host_id: str) -> str:
+    """Its name; the id itself where there is no such host any more."""
+    return str(tx.value(_NAME_OF, {"host_id": host_id}) or host_id)
+
+
 def host_names(tx: Tx) -> dict[str, str]:
     """Names by id."""
     return dict(map(tuple, tx.all(_NAMES)))
@@ -159,7 +172,7 @@ def allocation_set(tx: Tx, row: Allocation) -> None:
 
 def allocation_delete(tx: Tx, instance_id: str) -> None:
     """Give the room back. None: nothing."""
-    tx.run(delete(allocation).where(allocation.c.instance_id == instance_id))
+    tx.run(_ALLOCATION_DELETE, {"of": instance_id})
 
 
 def allocations_list(tx: Tx) -> list[Allocation]:

@@ -94,6 +94,10 @@ _DEPARTED_SINCE = (
     .where(departed.c.host_id == bindparam("host_id"), departed.c.revision > bindparam("since"))
     .order_by(departed.c.revision)
 )
+_DEPARTED_INSERT = insert(departed)
+_DEPARTED_DROP = delete(departed).where(
+    departed.c.instance_id == bindparam("instance"), departed.c.host_id == bindparam("holder")
+)
 _DEPARTED_OF = select(*_DEPARTED).where(departed.c.instance_id == bindparam("instance_id"))
 
 
@@ -153,13 +157,12 @@ def departed_add(tx: Tx, instance_id: str, host_id: str, generation: int, erase:
     """Ask a host to end what it has of an instance. Said again, it must confirm the newer generation."""
     departed_drop(tx, instance_id, host_id)
     row = Departed(instance_id, host_id, generation, revision_next(tx), erase, tx.now_us)
-    tx.run(insert(departed), {name: getattr(row, name) for name in Departed.__struct_fields__})
+    tx.run(_DEPARTED_INSERT, {name: getattr(row, name) for name in Departed.__struct_fields__})
 
 
 def departed_drop(tx: Tx, instance_id: str, host_id: str) -> int:
     """The host confirmed; returns how many rows that were."""
-    columns = departed.c
-    return tx.run(delete(departed).where(columns.instance_id == instance_id, columns.host_id == host_id))
+    return tx.run(_DEPARTED_DROP, {"instance": instance_id, "holder": host_id})
 
 
 def departed_since(tx: Tx, host_id: str, revision: int) -> list[Departed]:

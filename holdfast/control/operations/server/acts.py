@@ -6,7 +6,7 @@ from holdfast.base.errors import Conflict, HoldfastError, Unavailable
 from holdfast.base.limits import OPERATION_DEADLINE_S
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, wait
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_names
+from holdfast.control.store.host import host_name as host_name_of
 from holdfast.control.store.instance import instance_change, instance_update, observation_fetch
 from holdfast.control.store.operation import operation_insert
 from holdfast.domain.credentials import Credentials
@@ -19,7 +19,7 @@ PHASE_OF = {Power.RUNNING: Phase.RUNNING, Power.STOPPED: Phase.STOPPED, Power.PA
 
 
 def host_name(work: Work, row: Instance) -> str:
-    return host_names(work.tx).get(row.host_id, row.host_id)
+    return host_name_of(work.tx, row.host_id)
 
 
 def reached(work: Work, row: Instance, generation: int) -> Observation | None:

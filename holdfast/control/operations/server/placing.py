@@ -13,7 +13,7 @@ from holdfast.control.operations.network.port_instance import instance_ports_mov
 from holdfast.control.operations.volume.move import server_volumes_move
 from holdfast.control.scheduler.place import Decision, Request, Room, place, places_count
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import allocation_set, allocation_sums, host_fetch, hosts_list
+from holdfast.control.store.host import allocation_set, allocation_sums, disk_stores, host_fetch, hosts_list
 from holdfast.control.store.host_lease import leases_by_host
 from holdfast.control.store.instance import instance_change
 from holdfast.control.store.placement.passage import passages_of
@@ -56,8 +56,8 @@ def hosts_without_disk(tx: Tx, row: Instance, source_id: str) -> dict[str, str]:
     if source is None or not row.disk_made or row.disk > row.disk_made:
         return {}
     store = source.disk_store
-    others = (host for host in hosts_list(tx) if not store or host.disk_store != store)
-    return {host.id: f"it does not share the disks of host {source.name}" for host in others if host.id != source_id}
+    others = (host_id for host_id, its in disk_stores(tx).items() if not store or its != store)
+    return {host_id: f"it does not share the disks of host {source.name}" for host_id in others if host_id != source_id}
 
 
 def target_check(tx: Tx, row: Instance, target: str) -> None:
@@ -101,12 +101,12 @@ def request_of(tx: Tx, row: Instance, avoid: Mapping[str, str], target: str) -> 
 def rooms(tx: Tx, settings: Settings) -> list[Room]:
     """Every host with what is promised on it, now."""
     sums, volumes_gib, leases = allocation_sums(tx), gib_by_host(tx), leases_by_host(tx)
-    found = [
-        _room(host, sums.get(host.id, (0, 0, 0, 0)), volumes_gib.get(host.id, 0), settings, tx.now_us)
-        for host in hosts_list(tx)
-    ]
-    phases = {host_id: lease.phase for host_id, lease in leases.items()}
-    return _sharing([replace(room, phase=phases.get(room.host.id, HostPhase.MEMBER)) for room in found])
+    found = []
+    for host in hosts_list(tx):
+        phase = leases[host.id].phase if host.id in leases else HostPhase.MEMBER
+        used = sums.get(host.id, (0, 0, 0, 0))
+        found.append(_room(host, phase, used, volumes_gib.get(host.id, 0), settings, tx.now_us))
+    return _sharing(found)
 
 
 def _sharing(found: list[Room]) -> list[Room]:
@@ -127,7 +127,9 @@ def servers_that_fit(tx: Tx, settings: Settings, flavor: Flavor, zone: str, coun
     return places_count(request, rooms(tx, settings), count)
 
 
-def _room(host: Host, used: tuple[int, int, int, int], volumes_gib: int, settings: Settings, now_us: int) -> Room:
+def _room(
+    host: Host, phase: HostPhase, used: tuple[int, int, int, int], volumes_gib: int, settings: Settings, now_us: int
+) -> Room:
     have = host.capabilities
     return Room(
         host=host,
@@ -138,6 +140,7 @@ def _room(host: Host, used: tuple[int, int, int, int], volumes_gib: int, setting
         used_vcpus=used[1],
         used_memory_mib=used[2],
         used_disk_gib=used[3] + volumes_gib,
+        phase=phase,
     )
 
 
