@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import commands, guests, idle, images, kills, machine, servers, tokens, yardstick
+from bench import commands, guests, idle, images, kills, machine, scale, servers, tokens, yardstick
 from bench.cloud import ROOT, Cloud, cloud_up
 from bench.load import Figures
 from bench.targets import table
@@ -56,7 +56,10 @@ OWN = (
     OwnCloud("bare", yardstick.endpoint, (4000, 1000)),
     OwnCloud("start", _start, (1, 1)),
     OwnCloud("guests", guests.guests, (5, 2)),
+    OwnCloud("hosts", scale.idle_hosts, (90, 30)),
+    OwnCloud("dead_host", scale.dead_host, (1000, 200)),
 )
+LONG = ("hosts", "dead_host")  # measured when they are asked for
 SHARED = (
     Benchmark("idle", idle.idle, (10, 3)),
     Benchmark("commands", commands.commands, (10, 5)),
@@ -105,6 +108,8 @@ def main() -> int:
     about = machine.describe()
     print(" ".join(f"{name}={value}" for name, value in about.items()), flush=True)
     for own in OWN:
+        if own.name in LONG and not options.only:
+            continue
         if own.name in wanted and (own.name != "guests" or options.only or _guests_possible()):
             run.measure(own.name, own.sizes, own.run)
     if any(benchmark.name in wanted for benchmark in SHARED):

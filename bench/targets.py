@@ -34,6 +34,9 @@ TARGETS = (
     Target("tokens", "validate_16_clients_per_s", 300, least=True),
     Target("idle", "pss_mb", 150),
     Target("commands", "list_by_python", 6),
+    Target("hosts", "control_cpu_percent_of_a_core", 20),
+    Target("hosts", "renewals_late", 0),
+    Target("dead_host", "running_s", 10),
     *(Target("kills", f"{name}_active_of_24", 24, least=True) for name in ("control", "agent", "keeper", "supervisor")),
 )
 

@@ -74,6 +74,8 @@ class Client:
 
         async def receive() -> dict[str, Any]:
             left[0] -= 1
+            if left[0] < 0:  # nobody hangs up: as on a connection that stays
+                await asyncio.get_running_loop().create_future()
             return {"type": "http.request", "body": next(parts, b""), "more_body": left[0] > 0}
 
         async def send(message: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from holdfast.control.store.host import allocations_list
+from holdfast.control.store.host_lease import departed_add, departed_from
 from holdfast.control.store.instance import instance_fetch, observation_fetch
 from holdfast.domain.observed import MachineReport, Phase
 from tests.conftest import Cloud
@@ -54,6 +55,19 @@ def test_nothing_is_given_back_before_the_host_reported_the_machine_absent(world
     world.settle()
     assert world.store.read(allocations_list) == []
     assert world.demo.get("/network/v2.0/ports?device_owner=compute:nova").json["ports"] == []
+
+
+def test_a_host_that_a_server_left_and_came_back_to_confirms_both_with_one_word(world: World) -> None:
+    """Seed 5: nobody had to say that it was gone any more, and its delete waited for that for ever."""
+    server_id, host = world.boot(), world.hosts[0]
+    world.settle()
+    world.store.write(lambda tx: departed_add(tx, server_id, host.host_id, 1, erase=False))
+    host.away = True
+    world.nova("DELETE", f"/servers/{server_id}")
+    world.settle()
+    host.report(word(world, server_id, Phase.ABSENT), full=False)
+    assert world.store.read(allocations_list) == []
+    assert world.store.read(lambda tx: departed_from(tx, server_id)) == []
 
 
 def test_a_repeated_report_writes_nothing_and_wakes_nobody(world: World) -> None:

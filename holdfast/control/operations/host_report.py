@@ -97,9 +97,9 @@ def _differs(known: Observation | None, said: MachineReport) -> bool:
 def _settle(tx: Tx, host_id: str, seen: Observation) -> bool:
     """Give back what a machine that is gone held; returns whether the observation is to be kept."""
     row = instance_fetch(tx, seen.instance_id)
+    if seen.phase == Phase.ABSENT:  # also of one that left it before, came back, and is gone for good now
+        holder_confirmed(tx, host_id, seen.instance_id, seen.generation)
     if row is None or row.host_id != host_id:
-        if seen.phase == Phase.ABSENT:
-            holder_confirmed(tx, host_id, seen.instance_id, seen.generation)
         return False  # another host owns it now: this one's word about it does not count
     if seen.phase == Phase.ABSENT:
         if not row.present and seen.generation >= row.generation:
