@@ -18,8 +18,9 @@ from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S, OPER
 from holdfast.control.operations.host.fencing import word_given
 from holdfast.control.operations.host.lease import host_admitted, host_register
 from holdfast.control.reconcilers.evacuations import Evacuations
-from holdfast.control.store.host import host_fetch
+from holdfast.control.store.host import allocation_delete, host_fetch
 from holdfast.control.store.host_lease import departed_from, lease_fetch
+from holdfast.control.store.instance import instance_fetch, instance_update
 from holdfast.domain.lease import HostPhase
 from holdfast.host.hypervisor.simulated import queue_failure
 from tests.conftest import Cloud
@@ -377,6 +378,25 @@ def test_a_server_deleted_while_its_host_is_dead_goes_at_once_and_is_erased_on_r
     world.settle()
     assert server not in world.running()
     assert world.audit() == []
+
+
+def test_a_server_without_a_host_is_deleted_once_somebody_removes_its_disk(world: World) -> None:
+    """Seed 33: all hosts that had the disk before them were away when it was deleted, and nobody was asked again."""
+    server = boot_on(world, "h1")
+    source = world.hosts[0]
+    row = world.store.read(lambda tx: instance_fetch(tx, server))
+    assert row is not None
+    world.store.write(lambda tx: (allocation_delete(tx, server), instance_update(tx, row, host_id="")))
+    for host in world.hosts:
+        host.away = True
+    world.clock.advance_s(HOST_DOWN_S + 1)
+    world.nova("DELETE", f"/servers/{server}", client=world.admin)
+    pass_time(world, 8)
+    assert status(world, server) != "GONE"
+    for host in world.hosts:
+        host.away = host is source
+    pass_time(world, 30)
+    assert status(world, server) == "GONE"
 
 
 def test_a_server_that_was_being_built_on_a_dead_host_is_built_elsewhere(world: World) -> None:

@@ -64,11 +64,16 @@ def holder_confirmed(tx: Tx, host_id: str, instance_id: str, generation: int) ->
         host_returned(tx, host_id)
 
 
-def disks_erase(tx: Tx, row: Instance, dead_host_id: str) -> None:
-    """Have somebody who is alive remove the disks of a deleted instance, where its dead host shared them."""
+def disks_erase(tx: Tx, row: Instance, dead_host_id: str) -> bool:
+    """Have somebody who is alive remove the disks of a deleted instance, where its dead host shared them.
+
+    False while none of those who share them is alive.
+    """
     host = host_fetch(tx, dead_host_id)
-    for other_id in hosts_of_store(tx, host.disk_store, dead_host_id) if host else ():
+    others = hosts_of_store(tx, host.disk_store, dead_host_id) if host else []
+    for other_id in others:
         other = host_fetch(tx, other_id)
         if other is not None and other.is_up(tx.now_us) and lease_fetch(tx, other_id).phase is HostPhase.MEMBER:
             departed_add(tx, row.id, other_id, row.generation, erase=True)
-            return
+            return True
+    return not others

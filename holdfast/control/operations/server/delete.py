@@ -26,12 +26,13 @@ from holdfast.domain.instance import Instance, InstanceState, move
 def _leave(work: Work) -> Outcome:
     row = work.instance()
     if row.host_id and holder_is_fenced(work.tx, row.host_id):
-        disks_erase(work.tx, row, row.host_id)
+        disks_erase(work.tx, row, row.host_id)  # if nobody can, it does itself when it is back
         row = holder_left(work.tx, row, erase=True)
     if not row.host_id:
         if row.last_host_id and "host_id" not in work.data:  # it was given up: what was begun on shared disks is there
+            if not disks_erase(work.tx, row, row.last_host_id):
+                return wait("a host that has its disk before it, to remove that")
             work.data["host_id"] = row.last_host_id
-            disks_erase(work.tx, row, row.last_host_id)
         unsure = holders_unsure(work.tx, row.id)
         return wait(f"host {', '.join(unsure)} to confirm that it runs nothing of it") if unsure else NEXT
     if row.present:
