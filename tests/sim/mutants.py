@@ -168,23 +168,23 @@ def ends_told(put: Put) -> None:
 
 
 MUTANTS = (
-    Mutant("keeper", keeper, 38),
-    Mutant("lease_waited_for", lease_waited_for, 3),
-    Mutant("incarnation", incarnation, 23),
-    Mutant("departed", departed, 1),
+    Mutant("keeper", keeper, 15),
+    Mutant("lease_waited_for", lease_waited_for, 19),
+    Mutant("incarnation", incarnation, 4),
+    Mutant("departed", departed, 4),
     Mutant("claim_with_owner", claim_with_owner, 1),
     Mutant("fencing_number", fencing_number, 30, ("store_slow",)),
     Mutant("gone_before_given_back", gone_before_given_back, 2),
     Mutant("right_to_run", right_to_run, 33),
-    Mutant("shared_disk_kept", shared_disk_kept, 1),
-    Mutant("boot_that_registered", boot_that_registered, 1),
+    Mutant("shared_disk_kept", shared_disk_kept, 26),
+    Mutant("boot_that_registered", boot_that_registered, 3),
     Mutant("apart", apart, 9),
     Mutant("disk_adopted", disk_adopted, 4),
-    Mutant("word_and_lease", word_and_lease, 1, ("link_cut", "agent_frozen", "word_given_wrongly")),
-    Mutant("owner_of_reports", owner_of_reports, 1),
+    Mutant("word_and_lease", word_and_lease, 2, ("link_cut", "agent_frozen", "word_given_wrongly")),
+    Mutant("owner_of_reports", owner_of_reports, 4),
     Mutant("left_before_taken", left_before_taken, 4, operators=True),
     Mutant("room_on_the_way", room_on_the_way, 41, operators=True),
-    Mutant("ends_told", ends_told, 2, operators=True),
+    Mutant("ends_told", ends_told, 5, operators=True),
 )
 
 
