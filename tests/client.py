@@ -10,6 +10,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from holdfast.api.http.application import PEER
+
 
 @lru_cache(maxsize=1)
 def one_loop() -> asyncio.AbstractEventLoop:
@@ -35,13 +37,19 @@ class Answer:
 class Client:
     """`client.get("/compute/v2.1/servers")`; `as_token` returns one that sends a token."""
 
-    def __init__(self, application: Any, headers: dict[str, str] | None = None, loop: Any = None) -> None:
-        self.application, self.headers = application, headers or {}
+    def __init__(
+        self, application: Any, headers: dict[str, str] | None = None, loop: Any = None, peer: str | None = None
+    ) -> None:
+        self.application, self.headers, self.peer = application, headers or {}, peer
         self.loop = loop or one_loop()
 
     def with_headers(self, **headers: str) -> Client:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
-        return Client(self.application, {**self.headers, **named}, self.loop)
+        return Client(self.application, {**self.headers, **named}, self.loop, self.peer)
+
+    def through_door(self, peer: str = "") -> Client:
+        """As a host of another machine, whose certificate is for this key; empty: it shows none."""
+        return Client(self.application, self.headers, self.loop, peer)
 
     def as_token(self, token: str) -> Client:
         return self.with_headers(x_auth_token=token)
@@ -67,6 +75,7 @@ class Client:
             "query_string": query.encode(),
             "headers": [(k.lower().encode(), v.encode()) for k, v in merged.items()],
             "client": ("127.0.0.1", 1),
+            **({PEER: self.peer} if self.peer is not None else {}),
         }
         sent: list[dict[str, Any]] = []
         parts = iter([data[i : i + 65536] for i in range(0, len(data), 65536)] or [b""])

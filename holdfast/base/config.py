@@ -25,9 +25,13 @@ class Settings:
     state: str = "/var/lib/holdfast"  # everything of this cloud; one directory that can be archived
     listen: str = "127.0.0.1"  # where the API listens
     port: int = 5000  # the one port with every service
+    hosts_listen: str = ""  # where hosts of other machines reach us, over TLS; empty: nowhere
+    hosts_port: int = 5001  # the port for them
+    control: str = ""  # of a machine that joined: where its cloud is, https://ADDRESS:PORT, several with commas
+    tunnel: str = ""  # address of this machine for hosts of others; empty: hosts_listen, or none
     public_url: str = ""  # how clients reach us; empty: http://listen:port
     store: str = ""  # database URL; empty: SQLite in the state directory
-    role: str = "all"  # of this machine: all, or control for a control replica that is no compute host
+    role: str = "all"  # of this machine: all; control: a replica that is no compute host; host: it joined a cloud
     images: str = ""  # directory of the image service's files, the same for all replicas; empty: STATE/images
     region: str = "RegionOne"
     zone: str = "nova"  # availability zone of hosts that name none
@@ -58,8 +62,12 @@ class Settings:
     def local_endpoint(self) -> str:
         """The base URL of the replica on this machine, whatever is before it."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-        address = everywhere.get(self.listen, self.listen)
-        return f"http://[{address}]:{self.port}" if ":" in address else f"http://{address}:{self.port}"
+        return _url("http", everywhere.get(self.listen, self.listen), self.port)
+
+    @property
+    def hosts_endpoint(self) -> str:
+        """The base URL of the door, as far as this machine can say it."""
+        return _url("https", self.hosts_listen, self.hosts_port)
 
     @property
     def images_path(self) -> Path:
@@ -72,6 +80,10 @@ class Settings:
     @property
     def store_url(self) -> str:
         return self.store or f"sqlite:///{self.state_path / 'store.sqlite'}"
+
+
+def _url(scheme: str, address: str, port: int) -> str:
+    return f"{scheme}://[{address}]:{port}" if ":" in address else f"{scheme}://{address}:{port}"
 
 
 def load(state: Path, environment: Mapping[str, str] = os.environ, flags: Mapping[str, Any] | None = None) -> Settings:

@@ -53,6 +53,8 @@ COMMANDS = (
     Command("rm", "remove", "delete servers, and what launch made for them", "holdfast rm web db"),
     Command("smoke", "smoke", "prove the cloud: ten steps, timed", "holdfast smoke --clients 2 --loops 5"),
     Command("host", "hosts", "list hosts; act on one: show, disable, fence, kill, ...", "holdfast host list"),
+    Command("token", "joining", "let other machines join as hosts, for a while", "sudo holdfast token"),
+    Command("join", "joining", "make this machine a host of a cloud elsewhere", "sudo holdfast join lab1 --token T"),
     Command("evacuate", "hosts", "start a dead host's servers elsewhere", "holdfast evacuate h2 --dry-run"),
     Command("evacuations", "hosts", "list evacuations, or watch them", "holdfast evacuations --watch"),
     Command("images", "servers", "list the images", "holdfast images"),

@@ -18,6 +18,8 @@ def up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--hypervisor", choices=("qemu", "simulated"), help="real guests, or rows that pretend")
     parser.add_argument("--listen", metavar="ADDRESS", help="where the API listens (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, metavar="N", help="the one port of every service (default: 5000)")
+    parser.add_argument("--hosts-listen", metavar="ADDRESS", help="where hosts of other machines may come in, over TLS")
+    parser.add_argument("--hosts-port", type=int, metavar="N", help="the port for them (default: 5001)")
     parser.add_argument("--public-url", metavar="URL", help="how clients reach it, behind a proxy")
     parser.add_argument("--region", metavar="NAME", help="its name for clients (default: RegionOne)")
     parser.add_argument("--private-cidr", metavar="CIDR", help="the first network (default: 10.77.0.0/24)")

@@ -11,7 +11,6 @@ import signal
 import socket
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from holdfast.base import config
 from holdfast.base import log as logs
@@ -27,6 +26,7 @@ from holdfast.host.agent.link import Link
 from holdfast.host.agent.parts import Disks, Network
 from holdfast.host.agent.reached import ReachedFiles
 from holdfast.host.agent.registration import Registration
+from holdfast.host.dial import ControlPlane
 from holdfast.host.hypervisor.driver import Hypervisor
 from holdfast.host.keeper.lease import LEASE_FILE, read_lease
 from holdfast.host.volumes.files import VolumeFiles
@@ -47,17 +47,25 @@ def main() -> None:
     places = Places(options.state)
     logs.sink.open_file(places.logs / f"agent-{options.name}.log", "agent", settings.log_format == "json")
     home = places.host(options.name)
-    token = home / "token"
     with logs.bind(host=options.name):
-        endpoint = endpoint_for(settings, seat_of(places, options.name))
         parts = make_parts(settings, places, options.name, options.host)
         speaks_for = parts.registration
-        agent = Agent(lambda: Link(endpoint, options.host, token, lambda: speaks_for.number), parts)
+        control = control_of(places, settings, options.name, options.host)
+        agent = Agent(lambda: Link(control, lambda: speaks_for.number), parts)
+        if settings.control:
+            from holdfast.daemon.joining.membership import stay
+
+            stay(control, home)
         signal.signal(signal.SIGTERM, lambda *_: agent.stop())
         log.info("agent_started", hypervisor=parts.hypervisor.name, accelerator=parts.capabilities.accelerator)
         agent.run()
         log.info("agent_stopped")
     os._exit(0)  # threads may be in the middle of an act; what they did is found again by the next one
+
+
+def control_of(places: Places, settings: config.Settings, name: str, host_id: str) -> ControlPlane:
+    """The way to it of one host of this machine."""
+    return ControlPlane(endpoint_for(settings, seat_of(places, name)), host_id, places.host(name))
 
 
 def make_parts(settings: config.Settings, places: Places, name: str, host_id: str) -> Parts:
@@ -98,17 +106,13 @@ def _real(settings: config.Settings, places: Places, name: str, desk: Desk, stor
     from holdfast.host.imagecache.cache import Cache
     from holdfast.host.imagecache.fetch import HttpFetch, NearFetch, find_in
 
-    home, endpoint, host_id = places.host(name), endpoint_for(settings, seat_of(places, name)), desk.host_id
-    token = home / "token"
+    home, control = places.host(name), control_of(places, settings, name, desk.host_id)
     host_network = network_of(places, settings, name, resolvers())
     host_network.claim()
     host_network.resume()
-    path = f"/hosts/v1/{host_id}/images/{{id}}/file"
-    far = HttpFetch(endpoint, token, SystemClock(), time.sleep, path, "X-Host-Token")
+    far = HttpFetch(control, SystemClock(), time.sleep)
     cache = Cache(storage.cache, [storage.disks], NearFetch(find_in(settings.state_path / "images"), far))
-    parts = urlsplit(endpoint)
-    address = (parts.hostname or settings.listen, parts.port or settings.port)
-    send = file_sender(address, host_id, token, CAPTURE_DEADLINE_S)
+    send = file_sender(control, CAPTURE_DEADLINE_S)
     kernel = kernel_at_hand(Path(settings.packages))
     hypervisor = Qemu(home, host_network.open_tap, accelerator=settings.accelerator, kernel=kernel)
     disks = LocalDisks(storage.disks, cache, send, desk.whole, storage.kept)

@@ -17,7 +17,7 @@ from holdfast.base.errors import HoldfastError
 from holdfast.base.ids import is_id
 from holdfast.base.limits import AUDIT_LASTS_S, AUDIT_PAUSE_S
 from holdfast.client.session import Session
-from holdfast.daemon.agent import resolvers
+from holdfast.daemon.agent import control_of, resolvers
 from holdfast.daemon.first_rows import session_of
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import hosts_here, network_of, seat_of, space_of
@@ -36,7 +36,7 @@ def audit(options: argparse.Namespace) -> int:
     """Print every finding; 0 when there is none."""
     places = Places(Path(options.state).absolute())
     settings = config.load(places.state)
-    session = session_of(places, settings, "admin")
+    session = None if settings.role == "host" else session_of(places, settings, "admin")
     findings = _lasting(lambda: _look(places, settings, session))
     if getattr(options, "json", False):
         print(json.dumps([{"code": code, "object": which, "words": words} for code, which, words in findings]))
@@ -57,8 +57,10 @@ def _lasting(look: Callable[[], list[Found]]) -> list[Found]:
     return found
 
 
-def _look(places: Places, settings: config.Settings, session: Session) -> list[Found]:
-    found = [(f["code"], f["object"], f["words"]) for f in session.get("/debug/v1/audit")["findings"]]
+def _look(places: Places, settings: config.Settings, session: Session | None) -> list[Found]:
+    """Without a session, on a machine that joined: what is in the store is audited where the control plane is."""
+    audited = session.get("/debug/v1/audit")["findings"] if session is not None else ()
+    found = [(f["code"], f["object"], f["words"]) for f in audited]
     found += list(_doubled(places))
     for name, host_id in hosts_here(places).items():
         if settings.hypervisor != "simulated":
@@ -70,7 +72,8 @@ def machine_audit(places: Places, settings: config.Settings, name: str, host_id:
     """What this machine shows that the desired state of the host does not explain, and the other way round."""
     home = places.host(name)
     try:
-        update = _link(settings, home, host_id).desired(0, 0)
+        control = control_of(places, settings, name, host_id)
+        update = Link(control, lambda: read_incarnation(home / INCARNATION_FILE)).desired(0, 0)
     except HoldfastError as err:
         yield "host-link", name, err.message
         return
@@ -83,11 +86,6 @@ def machine_audit(places: Places, settings: config.Settings, name: str, host_id:
         yield "namespace-missing", seat.space, f"host {name} should be in it"
     else:
         yield from namespace.inside(space_of(seat), lambda: _network(places, settings, name, host_id, update))
-
-
-def _link(settings: config.Settings, home: Path, host_id: str) -> Link:
-    """Speaks as the host itself does now."""
-    return Link(settings.local_endpoint, host_id, home / "token", lambda: read_incarnation(home / INCARNATION_FILE))
 
 
 def _doubled(places: Places) -> Iterator[Found]:

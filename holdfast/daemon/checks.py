@@ -15,7 +15,7 @@ from holdfast.base import config
 from holdfast.base.errors import BadInput, Conflict, NoCapacity
 from holdfast.base.limits import DISK_FREE_LEAST_GIB, NETWORK_COMMAND_S
 from holdfast.base.run import CommandFailed, run
-from holdfast.daemon.seats import prefixes
+from holdfast.daemon.seats import prefixes, tunnel_of
 from holdfast.domain.address import subnet_range_parse
 from holdfast.host.network.owner import require
 from holdfast.host.network.plan.fabric import Seat, ranges_of
@@ -34,7 +34,7 @@ WORDS = {
     "accelerator": ("auto", "kvm", "tcg"),
     "evacuate": ("auto", "manual"),
     "shed": ("auto", "never"),
-    "role": ("all", "control"),
+    "role": ("all", "control", "host"),
 }
 GIB = 1 << 30
 
@@ -56,6 +56,12 @@ def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
             code="not_root",
         )
     Names(settings.prefix)  # raises: later it would be every start of the agent that does
+    if seats and tunnel_of(settings):
+        raise BadInput(
+            "several hosts on this machine have tunnels of their own, which end here: hosts of other machines can join "
+            "a cloud that has one host on each",
+            code="bad_setting",
+        )
     for prefix in prefixes(settings, seats):
         require(prefix, Path(settings.state).resolve())
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
@@ -63,7 +69,8 @@ def machine_check(settings: config.Settings, seats: Sequence[Seat] = ()) -> str:
         raise BadInput(f"programs are missing. Run: apt-get install {' '.join(missing)}", code="tools_missing")
     for prefix in prefixes(settings, seats):
         prefix_check(prefix)
-    _addresses_check(settings, seats)
+    if settings.role != "host":  # the public networks of a machine that joined are its cloud's
+        _addresses_check(settings, seats)
     _uplink_check(settings, seats)
     if not Path("/dev/net/tun").exists():
         raise BadInput("/dev/net/tun is missing. Run: modprobe tun", code="tun_missing")
@@ -92,11 +99,34 @@ def _settings_check(settings: config.Settings) -> None:
             "the store is in PostgreSQL and its driver is not installed. Run: pip install 'psycopg[binary]'",
             code="driver_missing",
         )
+    _joining_check(settings)
     if settings.role == "control" and not settings.store.startswith("postgresql"):
         raise BadInput(
             "a control replica shares its store with others, in PostgreSQL. "
             "Name it: HOLDFAST_STORE=postgresql://USER@HOST/NAME holdfast up --control-only",
             code="bad_setting",
+        )
+
+
+def _joining_check(settings: config.Settings) -> None:
+    """Raise BadInput where hosts of other machines could not be reached, or not reach us."""
+    if (settings.role == "host") != bool(settings.control):
+        raise BadInput(
+            "role is host, and control says where its cloud is, on a machine that joined one, and only there"
+        )
+    for name, address in (("hosts_listen", settings.hosts_listen), ("tunnel", tunnel_of(settings))):
+        try:
+            ipaddress.ip_address(address or "0.0.0.0")
+        except ValueError as err:
+            raise BadInput(f"{name} must be an address of this machine, not {address!r}", code="bad_setting") from err
+    if ":" in tunnel_of(settings):
+        raise BadInput(
+            "tunnels between hosts are IPv4: name this machine's address for them in the setting tunnel",
+            code="bad_setting",
+        )
+    if settings.hosts_listen and (settings.hosts_listen, settings.hosts_port) == (settings.listen, settings.port):
+        raise BadInput(
+            "hosts of other machines need a port of their own: holdfast up --hosts-port N", code="bad_setting"
         )
 
 

@@ -24,6 +24,7 @@ from holdfast.api.versions import ROOT
 from holdfast.api.volume import routes as volume
 from holdfast.base.clock import Clock
 from holdfast.base.config import Settings
+from holdfast.control.operations.host.certificates import HostsAuthority
 from holdfast.control.operations.identity.authority import Authority
 from holdfast.control.operations.image_file import images_claim
 from holdfast.control.reconcilers.deletions import Deletions
@@ -69,7 +70,8 @@ def make_services(settings: Settings, store: Database, clock: Clock | None = Non
     authority = Authority(store, clock, keys)
     images_claim(store, images)
     mounts = frozenset(facade.mount for facade in FACADES)
-    return Services(settings, clock, store, keys, images, authority, Batches(store), mounts)
+    hosts_authority = HostsAuthority(store, authority.secrets)
+    return Services(settings, clock, store, keys, images, authority, hosts_authority, Batches(store), mounts)
 
 
 def make_application(services: Services) -> Application:

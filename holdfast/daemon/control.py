@@ -23,6 +23,7 @@ from holdfast.control.operations.registry import ACTS
 from holdfast.control.reconcilers.loop import Reconcilers
 from holdfast.control.store.database import Database
 from holdfast.daemon.composition import make_application, make_reconcilers, make_services
+from holdfast.daemon.joining.door import Door, Server
 from holdfast.daemon.places import Places, write_private
 
 log = logs.get(__name__)
@@ -33,13 +34,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--fd", type=int, action="append", required=True)
+    parser.add_argument("--door-fd", type=int, action="append", default=[])
     options = parser.parse_args()
-    settings = config.load(options.state)
-    logs.sink.open_file(Places(options.state).logs / "control.log", "control", settings.log_format == "json")
+    settings, places = config.load(options.state), Places(options.state)
+    logs.sink.open_file(places.logs / "control.log", "control", settings.log_format == "json")
     store = Database(settings.store_url)
     store.join_replicas()
     services = make_services(settings, store)
-    engine = Engine(store, settings, ACTS, f"control-{replica_of(Places(options.state))}")
+    engine = Engine(store, settings, ACTS, f"control-{replica_of(places)}")
     reconcilers = Reconcilers(make_reconcilers(services))
     threads = [
         threading.Thread(target=engine.run_forever, name="engine", daemon=True),
@@ -50,7 +52,10 @@ def main() -> None:
     gc.freeze()  # what lives as long as the process is never looked at again
     gc.set_threshold(GC_OBJECTS)  # requests make few cycles: with the default an eighth of the time goes to looking
     log.info("control_started", endpoint=settings.endpoint)
-    _serve(options.fd, make_application(services))
+    door = None
+    if options.door_fd:
+        door = Door(_listeners(options.door_fd), services.hosts_authority, services.clock, places.run)
+    _serve(_listeners(options.fd), make_application(services), door)
     reconcilers.stop()
     engine.stop()
     for thread in threads:
@@ -67,11 +72,15 @@ def replica_of(places: Places) -> str:
     return path.read_text().strip()
 
 
-def _serve(fds: Sequence[int], application: object) -> None:
+def _listeners(fds: Sequence[int]) -> list[socket.socket]:
     listeners = [socket.socket(fileno=fd) for fd in fds]
     for listener in listeners:
         listener.setblocking(False)
-    server = uvicorn.Server(
+    return listeners
+
+
+def _serve(listeners: list[socket.socket], application: object, door: Door | None) -> None:
+    server = Server(
         uvicorn.Config(
             application,  # type: ignore[arg-type]
             log_config=None,
@@ -82,7 +91,8 @@ def _serve(fds: Sequence[int], application: object) -> None:
             backlog=SOCKET_BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-        )
+        ),
+        door,
     )
     server.run(sockets=listeners)
 

@@ -79,7 +79,7 @@ def _is_ours(places: Places) -> None:
 def _stop(places: Places, settings: config.Settings, phases: Phases, grace_s: float) -> None:
     with phases.phase("processes") as told:
         stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
-        for child in children_of(places, settings, (), hosts_here(places)):  # of a supervisor that was killed
+        for child in children_of(places, settings):  # of a supervisor that was killed
             stop_process(read_pid(places.run / f"{child.name}.pid"), child.needle)
         told.words = "supervisor, control, agent, keeper"
     if settings.hypervisor == "simulated":

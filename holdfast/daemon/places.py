@@ -7,7 +7,9 @@ store.sqlite       the store (with -wal, -shm and .lock)
 keys/              the cloud's key, which opens those in the store (0700)
 publics.json       the public networks' ranges and gateways, for a machine with several hosts
 images/            the image service's files, unless a setting names another directory
-hosts/NAME/        one compute host: id, token, seat, machines/, disks/, cache/, reached/, network/
+hosts/NAME/        one compute host: id, token, seat, machines/, disks/, cache/, reached/, network/; one that joined
+                   another machine's cloud has key.pem, certificate.pem and authority.pem as well
+joining/           what becomes hosts/NAME once that cloud has answered
 logs/              one file per process
 run/               pid files and locks of the running processes
 """
@@ -44,6 +46,10 @@ class Places:
     @property
     def images(self) -> Path:
         return self.state / "images"
+
+    @property
+    def joining(self) -> Path:
+        return self.state / "joining"
 
     def host(self, name: str) -> Path:
         return self.state / "hosts" / name

@@ -17,7 +17,7 @@ from holdfast.base.limits import NETWORK_COMMAND_S
 from holdfast.base.run import pid_alive, run
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import hosts_here, seat_of
-from holdfast.daemon.supervisor import children_of, read_pid
+from holdfast.daemon.supervisor import host_children, read_pid
 from holdfast.host.hypervisor.qemu.processes import held, kill, processes_of
 from holdfast.host.network.plan.fabric import Seat, machine_prefix
 
@@ -28,8 +28,8 @@ def host_kill(state: Path, name: str) -> int:
     seat = _seat(places, name)
     places.unplugged(name).touch(mode=0o600)
     _wires(settings, seat, "down")
-    for child in children_of(places, settings, (), {name: hosts_here(places)[name]}):
-        pid = read_pid(places.run / f"{child.name}.pid") if child.name != "control" else 0
+    for child in host_children(places, settings, {name: hosts_here(places)[name]}):
+        pid = read_pid(places.run / f"{child.name}.pid")
         if pid and pid_alive(pid, child.needle):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ from holdfast.host.network import namespace
 from holdfast.host.network.apply import HostNetwork
 from holdfast.host.network.fabric import Fabric
 from holdfast.host.network.plan.fabric import Seat, machine_prefix, ranges_of, reach_of
-from holdfast.host.network.plan.layout import ALONE, Reach
+from holdfast.host.network.plan.layout import Reach
 from holdfast.host.network.plan.names import Names
 
 EVERYWHERE = ("0.0.0.0", "::")
@@ -48,6 +48,8 @@ def seats_of(places: Places) -> list[Seat]:
 def names_wanted(places: Places, count: int | None, role: str = "all") -> list[str]:
     """The hosts that there should be: those here, and new ones up to `count`. BadInput for fewer than there are."""
     here = list(hosts_here(places))
+    if role == "host":
+        return here
     if role == "control":
         if here or count:
             raise BadInput(
@@ -138,14 +140,21 @@ def underlay_address(settings: config.Settings) -> str:
     return str(ranges_of(settings.underlay_cidr).address(0))
 
 
-def listening_on(settings: config.Settings, seats: Sequence[Seat]) -> list[str]:
-    """Every address that the API listens on."""
+def listening_on(settings: config.Settings, seats: Sequence[Seat]) -> list[tuple[str, int]]:
+    """Every address and port that the API listens on."""
     more = [underlay_address(settings)] if seats and settings.listen not in EVERYWHERE else []
-    return [settings.listen, *more]
+    return [(address, settings.port) for address in (settings.listen, *more)]
+
+
+def door_on(settings: config.Settings) -> list[tuple[str, int]]:
+    """The address and port for hosts of other machines; none where there is no door."""
+    return [(settings.hosts_listen, settings.hosts_port)] if settings.hosts_listen else []
 
 
 def endpoint_for(settings: config.Settings, seat: Seat | None) -> str:
     """The control plane's address for a host."""
+    if settings.control:
+        return settings.control
     return settings.local_endpoint if seat is None else f"http://{underlay_address(settings)}:{settings.port}"
 
 
@@ -153,8 +162,13 @@ def reach_for(settings: config.Settings, seat: Seat | None) -> Reach:
     """How a host reaches the others and the outside."""
     if seat is not None:
         return reach_of(seat, ranges_of(settings.underlay_cidr))
-    routers = ipaddress.IPv4Network(settings.uplink_routers) if settings.uplink_routers else None
-    return Reach(uplink=settings.uplink, routers=routers) if settings.uplink else ALONE
+    routers = ipaddress.IPv4Network(settings.uplink_routers) if settings.uplink_routers and settings.uplink else None
+    return Reach(tunnel_of(settings), settings.uplink, routers)
+
+
+def tunnel_of(settings: config.Settings) -> str:
+    """This machine's address for hosts of other machines; empty where there are none."""
+    return settings.tunnel or (settings.hosts_listen if settings.hosts_listen not in EVERYWHERE else "")
 
 
 def space_of(seat: Seat | None) -> str:

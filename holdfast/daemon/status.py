@@ -9,10 +9,14 @@ from typing import Any
 
 from holdfast.base import config
 from holdfast.base.errors import HoldfastError
+from holdfast.base.limits import CONTROL_ANSWER_S
 from holdfast.base.run import pid_alive
+from holdfast.daemon.agent import control_of
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import hosts_here
 from holdfast.daemon.supervisor import children_of, read_pid, supervisor_needle
+from holdfast.host.hypervisor.qemu.processes import processes_of
+from holdfast.host.keeper.lease import LEASE_FILE, read_lease
 
 
 def status(options: argparse.Namespace) -> int:
@@ -36,12 +40,29 @@ def status(options: argparse.Namespace) -> int:
 def look(places: Places, settings: config.Settings) -> dict[str, Any]:
     """The facts of `status`."""
     needles = [("supervisor", supervisor_needle(places.state))]
-    needles += [(child.name, child.needle) for child in children_of(places, settings, (), hosts_here(places))]
+    needles += [(child.name, child.needle) for child in children_of(places, settings)]
     processes = []
     for name, needle in needles:
         pid = read_pid(places.run / f"{name}.pid")
         processes.append({"name": name, "pid": pid if pid and pid_alive(pid, needle) else 0})
-    return {"processes": processes, **_api(places, settings)}
+    asked = _membership if settings.role == "host" else _api
+    return {"processes": processes, **asked(places, settings)}
+
+
+def _membership(places: Places, settings: config.Settings) -> dict[str, Any]:
+    """Of a machine that joined: whether its cloud answers it, and gives its host the lease."""
+    hosts, answer = [], "did not finish joining; next: holdfast join URL --token TOKEN"
+    for name, host_id in hosts_here(places).items():
+        home = places.host(name)
+        try:
+            control_of(places, settings, name, host_id).connect(CONTROL_ANSWER_S).close()
+            answer = "answers"
+        except HoldfastError as err:
+            answer = f"does not answer: {err}"
+        left_s = read_lease(home / LEASE_FILE).left_s
+        state, lease = ("up", f"lease for {left_s:.0f} s") if left_s else ("down", "no lease")
+        hosts.append({"name": name, "state": state, "status": lease, "instances": len(processes_of(home.resolve()))})
+    return {"api": answer, "hosts": hosts}
 
 
 def _api(places: Places, settings: config.Settings) -> dict[str, Any]:

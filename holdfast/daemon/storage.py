@@ -43,15 +43,20 @@ def storage_of(home: Path) -> Storage:
     return Storage(home / "disks", home / "volumes", home / "cache", home / "left")
 
 
-def storage_choose(places: Places, settings: config.Settings, names: Sequence[str]) -> None:
+def storages_choose(places: Places, settings: config.Settings, names: Sequence[str]) -> None:
     """Choose for hosts that are new: what the setting says, or one directory for several hosts of one machine."""
     default = str(places.state / "shared") if len(names) > 1 else ""
-    shared = "" if settings.shared == NONE else settings.shared or default
     for name in names:
-        home = places.host(name)
-        if (home / "id").exists() or (home / CHOICE).exists():
-            continue
-        home.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if shared:
-            store_mark(Path(shared) / "disks")
-        write_private(home / CHOICE, f"{shared}\n")
+        if not (places.host(name) / "id").exists():
+            storage_choose(places.host(name), settings, default)
+
+
+def storage_choose(home: Path, settings: config.Settings, default: str = "") -> None:
+    """Choose for one host, once."""
+    if (home / CHOICE).exists():
+        return
+    home.mkdir(mode=0o711, parents=True, exist_ok=True)
+    shared = "" if settings.shared == NONE else settings.shared or default
+    if shared:
+        store_mark(Path(shared) / "disks")
+    write_private(home / CHOICE, f"{shared}\n")

@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from holdfast.base.limits import RESTART_PAUSE_MAX_S, RESTART_STEADY_S, SOCKET_B
 from holdfast.base.run import pid_alive, spawn
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import (
+    door_on,
     endpoint_for,
     fabric_of,
     hosts_here,
@@ -180,6 +181,11 @@ def read_pid(path: Path) -> int:
         return 0
 
 
+def supervisor_runs(places: Places) -> bool:
+    """Whether the supervisor of a state directory is there."""
+    return pid_alive(read_pid(places.run / "supervisor.pid") or -1, supervisor_needle(places.state))
+
+
 def stop_process(pid: int, needle: str) -> None:
     """End one of our processes: ask, wait, kill. Gone already: nothing."""
     if not pid or not pid_alive(pid, needle):
@@ -199,18 +205,16 @@ def stop_process(pid: int, needle: str) -> None:
         _reap(pid)
 
 
-def listening_sockets(
-    settings: config.Settings, addresses: Sequence[str], control_pid: int, control_needle: str
-) -> list[socket.socket]:
-    """The API's sockets: taken back from a control process that still has them all, or new ones."""
+def listening_sockets(places: Sequence[tuple[str, int]], control_pid: int, control_needle: str) -> list[socket.socket]:
+    """Sockets at these addresses and ports: taken back from a control process that still has them all, or new ones."""
     if control_pid and pid_alive(control_pid, control_needle):
-        taken = _steal(control_pid, settings.port)
-        if taken.keys() >= set(addresses):
-            return [taken[address] for address in addresses]
+        taken = _steal(control_pid, {port for _, port in places})
+        if taken.keys() >= set(places):
+            return [taken[place] for place in places]
         for stranger in taken.values():
             stranger.close()
         stop_process(control_pid, control_needle)
-    return [_bound(address, settings.port) for address in addresses]
+    return [_bound(address, port) for address, port in places]
 
 
 def _bound(address: str, port: int) -> socket.socket:
@@ -220,25 +224,26 @@ def _bound(address: str, port: int) -> socket.socket:
         listener.bind((address, port))
     except OSError as err:
         raise Conflict(
-            f"port {port} on {address} is taken; choose another with: holdfast up --port N", code="port_taken"
+            f"port {port} on {address} is taken; choose another with: holdfast up --port N, or --hosts-port N",
+            code="port_taken",
         ) from err
     listener.listen(SOCKET_BACKLOG)
     return listener
 
 
-def _steal(pid: int, port: int) -> dict[str, socket.socket]:
-    """Duplicate the listening sockets out of another process of ours, by address."""
+def _steal(pid: int, ports: Set[int]) -> dict[tuple[str, int], socket.socket]:
+    """Duplicate the listening sockets out of another process of ours, by address and port."""
     libc = ctypes.CDLL(None, use_errno=True)
-    found: dict[str, socket.socket] = {}
+    found: dict[tuple[str, int], socket.socket] = {}
     descriptor = os.pidfd_open(pid)
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
             taken = libc.syscall(_PIDFD_GETFD, descriptor, int(name), 0)
             if taken < 0:
                 continue
-            address = _listens_on(taken, port)
-            if address and address not in found:
-                found[address] = socket.socket(fileno=taken)
+            place = _listens_on(taken)
+            if place and place[1] in ports and place not in found:
+                found[place] = socket.socket(fileno=taken)
             else:
                 os.close(taken)
     except OSError:
@@ -248,26 +253,30 @@ def _steal(pid: int, port: int) -> dict[str, socket.socket]:
     return found
 
 
-def _listens_on(descriptor: int, port: int) -> str:
-    """The address that a socket listens on, if the port is this one; else nothing."""
+def _listens_on(descriptor: int) -> tuple[str, int] | None:
+    """The address and port that a socket listens on; None for whatever does not."""
     try:
         duplicate = socket.socket(fileno=os.dup(descriptor))
     except OSError:
-        return ""
+        return None
     with duplicate:
         try:
             accepts, name = duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), duplicate.getsockname()
-            return str(name[0]) if accepts and name[1] == port else ""
-        except (OSError, IndexError):
-            return ""
+            return (str(name[0]), int(name[1])) if accepts else None
+        except (OSError, IndexError, ValueError):
+            return None
 
 
-def children_of(places: Places, settings: config.Settings, fds: Sequence[int], hosts: Mapping[str, str]) -> list[Child]:
-    """The processes of one machine; `hosts` are ids by name."""
-    state, python = str(places.state), [sys.executable, "-m"]
-    control = f"holdfast.daemon.control\0--state\0{state}\0"
-    argv = [*python, "holdfast.daemon.control", "--state", state]
-    found = [Child("control", [*argv, *(f"--fd={fd}" for fd in fds)], control, tuple(fds))]
+def control_child(places: Places, fds: Sequence[int] = (), door_fds: Sequence[int] = ()) -> Child:
+    """The control process; its sockets are for the API and for hosts of other machines."""
+    state, sockets = str(places.state), [*(f"--fd={fd}" for fd in fds), *(f"--door-fd={fd}" for fd in door_fds)]
+    argv = [sys.executable, "-m", "holdfast.daemon.control", "--state", state, *sockets]
+    return Child("control", argv, f"holdfast.daemon.control\0--state\0{state}\0", (*fds, *door_fds))
+
+
+def host_children(places: Places, settings: config.Settings, hosts: Mapping[str, str]) -> list[Child]:
+    """Agent and keeper of each host; `hosts` are ids by name."""
+    state, python, found = str(places.state), [sys.executable, "-m"], []
     for name, host_id in hosts.items():
         home, seat = places.host(name), seat_of(places, name)
         space = seat.space if seat else ""
@@ -287,6 +296,12 @@ def children_of(places: Places, settings: config.Settings, fds: Sequence[int], h
             Child(f"keeper-{name}", keeper, f"holdfast.host.keeper\0--state\0{home}\0", space=space, host=name)
         )
     return found
+
+
+def children_of(places: Places, settings: config.Settings) -> list[Child]:
+    """Every process of this machine, to be found by its needle."""
+    control = [] if settings.role == "host" else [control_child(places)]
+    return [*control, *host_children(places, settings, hosts_here(places))]
 
 
 def supervisor_needle(state: Path) -> str:
@@ -316,12 +331,16 @@ def main() -> None:
         except HoldfastError as err:
             log.error("fabric_not_made", reason=err.message, detail=err.detail)
             raise
-    control = children_of(places, settings, (), {})[0]
-    addresses, control_pid = listening_on(settings, seats), read_pid(places.run / "control.pid")
-    listeners = listening_sockets(settings, addresses, control_pid, control.needle)
+    children = host_children(places, settings, hosts_here(places))
+    sockets: list[socket.socket] = []  # held here as long as this process lives
+    if settings.role != "host":
+        api, door = listening_on(settings, seats), door_on(settings)
+        control_pid, needle = read_pid(places.run / "control.pid"), control_child(places).needle
+        sockets = listening_sockets([*api, *door], control_pid, needle)
+        fds = [each.fileno() for each in sockets]
+        children.insert(0, control_child(places, fds[: len(api)], fds[len(api) :]))
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake)
-    children = children_of(places, settings, [listener.fileno() for listener in listeners], hosts_here(places))
     supervisor = Supervisor(places, settings, woken, children, fabric)
 
     def stop(*_: object) -> None:

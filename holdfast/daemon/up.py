@@ -37,10 +37,18 @@ from holdfast.daemon.seats import (
     seats_wanted,
     seats_write,
 )
-from holdfast.daemon.storage import storage_choose
+from holdfast.daemon.storage import storages_choose
+from holdfast.daemon.supervisor import (
+    control_child,
+    read_pid,
+    stop_process,
+    supervisor_needle,
+    supervisor_runs,
+)
 
 RANGES = ("private_cidr", "public_cidr", "underlay_cidr")
-FLAGS = ("hypervisor", "listen", "port", "public_url", "region", "prefix", *RANGES)
+DOOR = ("hosts_listen", "hosts_port")
+FLAGS = ("hypervisor", "listen", "port", "public_url", "region", "prefix", *RANGES, *DOOR)
 
 
 def up(options: argparse.Namespace) -> int:
@@ -49,14 +57,19 @@ def up(options: argparse.Namespace) -> int:
     flags = {name: getattr(options, name, None) for name in FLAGS}
     flags["role"] = "control" if getattr(options, "control_only", False) else None
     places, phases = Places(state), Phases(bool(getattr(options, "json", False)))
+    with _permitted():
+        before = config.load(state)
     phases.say(f"holdfast {VERSION} on {socket.gethostname()}   state: {state}")
     asked: int | None = getattr(options, "hosts", None)
+    if before.role == "host":
+        return _host_up(places, phases, flags | {"hosts": asked})
     with phases.phase("checks") as told:
         settings, told.words = _prepare(places, flags, asked)
     with logs.into_file(places.logs / "up.log", "up"), _only_one(places):
         names = names_wanted(places, asked, settings.role)
         new = [name for name in names if name not in hosts_here(places)]
-        if new and _supervisor_runs(places):
+        door = any(getattr(settings, name) != getattr(before, name) for name in DOOR)
+        if (new or door) and supervisor_runs(places):
             _pause(places, new, phases)
         if not _is_up(places, settings):
             _bring_up(places, settings, flags, names, phases)
@@ -67,13 +80,28 @@ def up(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pause(places: Places, new: list[str], phases: Phases) -> None:
-    """More hosts are more processes, and their first one moves: all but the guests are started anew."""
-    from holdfast.daemon.supervisor import read_pid, stop_process, supervisor_needle
+def _host_up(places: Places, phases: Phases, flags: dict[str, Any]) -> int:
+    """A machine that joined another's cloud is what it became then."""
+    from holdfast.daemon.joining.join import host_up
 
+    if said := [name for name, value in flags.items() if value is not None]:
+        raise BadInput(
+            f"this machine is a host of another machine's cloud: {said[0]} is not for it. Settings are in "
+            f"{places.state}/holdfast.toml; for a cloud of its own, first: holdfast destroy",
+            code="bad_setting",
+        )
+    with phases.phase("checks") as told:
+        settings, told.words = _prepare(places, {}, None)
+    with logs.into_file(places.logs / "up.log", "up"), _only_one(places):
+        host_up(places, settings, phases)
+    return 0
+
+
+def _pause(places: Places, new: list[str], phases: Phases) -> None:
+    """More hosts are more processes, and a door is one more socket: all but the guests are started anew."""
     with phases.phase("hosts") as told:
         stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
-        told.words = f"{', '.join(new)} join; the API pauses, guests go on"
+        told.words = f"{', '.join(new) or 'others may'} join; the API pauses, guests go on"
 
 
 def _tell_publics(places: Places, settings: config.Settings) -> None:
@@ -89,22 +117,26 @@ def _tell_publics(places: Places, settings: config.Settings) -> None:
 
 
 def _prepare(places: Places, flags: dict[str, Any], hosts: int | None) -> tuple[config.Settings, str]:
-    """Settings and what the machine's check found; the directories are made only after it.
-
-    BadInput where this user may not read or make them.
-    """
-    try:
+    """Settings and what the machine's check found; the directories are made only after it."""
+    with _permitted():
         settings = config.load(places.state, flags=flags)
         names = names_wanted(places, hosts, settings.role)
         found = machine_check(settings, list(seats_wanted(places, settings, names).values()))
         places.make()
+    return settings, found
+
+
+@contextmanager
+def _permitted() -> Iterator[None]:
+    """BadInput where this user may not read or make what a cloud is in."""
+    try:
+        yield
     except PermissionError as err:
         raise BadInput(
             f"{err.filename} cannot be used by this user; a cloud on this machine needs root. "
             "Run: sudo holdfast up   (or, without guests: holdfast --state DIR up --hypervisor simulated)",
             code="not_root",
         ) from err
-    return settings, found
 
 
 @contextmanager
@@ -118,10 +150,7 @@ def _only_one(places: Places) -> Iterator[None]:
 
 
 def _is_up(places: Places, settings: config.Settings) -> bool:
-    from holdfast.daemon.supervisor import read_pid, supervisor_needle
-
-    pid = read_pid(places.run / "supervisor.pid")
-    return bool(pid) and pid_alive(pid, supervisor_needle(places.state)) and _answers(settings)
+    return supervisor_runs(places) and _answers(settings)
 
 
 def _answers(settings: config.Settings) -> bool:
@@ -143,7 +172,7 @@ def _bring_up(
     if names:
         with phases.phase("accel") as told:
             told.words, told.level = first_rows.accelerator_probe(places, settings, names[0])
-    if not _supervisor_runs(places):
+    if not supervisor_runs(places):
         port_check_unless_ours(places, settings)
     _keep(places, flags | {name: getattr(settings, name) or None for name in ("store", "images")})
     with phases.phase("store") as told, bootstrap.opened(settings) as (store, words):
@@ -156,15 +185,15 @@ def _bring_up(
             bootstrap.network_make(store, settings, made)
             seats_write(places, seats_wanted(places, settings, names))
             publics_write(places, bootstrap.publics_of(store))
-            storage_choose(places, settings, names)
+            storages_choose(places, settings, names)
             for name in names:
                 bootstrap.host_make(store, places, settings, name)
             inner.words = f"private {settings.private_cidr}, public {settings.public_cidr}, {_words_of(names)}"
     with phases.phase("api") as told:
-        if not _supervisor_runs(places):
+        if not supervisor_runs(places):
             spawn([sys.executable, "-m", "holdfast.daemon.supervisor", "--state", str(places.state)])
             # the API may answer already: a control process that outlived its supervisor is adopted
-            wait_for(lambda: _supervisor_runs(places), UP_READY_S, f"the supervisor did not start; see {places.logs}")
+            wait_for(lambda: supervisor_runs(places), UP_READY_S, f"the supervisor did not start; see {places.logs}")
         wait_for(
             lambda: _answers(settings),
             UP_READY_S,
@@ -191,18 +220,8 @@ def _words_of(names: list[str]) -> str:
 
 def port_check_unless_ours(places: Places, settings: config.Settings) -> None:
     """A control process that outlived its supervisor still has the port: that one is ours."""
-    from holdfast.daemon.supervisor import children_of, read_pid
-
-    control = children_of(places, settings, (), {})[0]
-    if not pid_alive(read_pid(places.run / "control.pid") or -1, control.needle):
+    if not pid_alive(read_pid(places.run / "control.pid") or -1, control_child(places).needle):
         port_check(settings)
-
-
-def _supervisor_runs(places: Places) -> bool:
-    from holdfast.daemon.supervisor import read_pid, supervisor_needle
-
-    pid = read_pid(places.run / "supervisor.pid")
-    return bool(pid) and pid_alive(pid, supervisor_needle(places.state))
 
 
 def _keep(places: Places, settings: dict[str, Any]) -> None:

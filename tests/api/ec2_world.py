@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import select
 
 from holdfast.base import ids
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.control.operations.engine import Engine
 from holdfast.control.operations.flavor import flavors_bootstrap
 from holdfast.control.operations.host_report import host_report_apply
@@ -28,7 +29,6 @@ from holdfast.control.store.image import image_move
 from holdfast.control.store.instance import COLUMNS, instance
 from holdfast.control.store.operation import operation_next_due
 from holdfast.domain.desired import Power
-from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.instance import Instance
 from holdfast.domain.observed import Capabilities, HostReport, MachineReport, Phase
 from tests.api.ec2_client import ec2

@@ -6,10 +6,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.control.operations.image import member_add
 from holdfast.control.store.image import image_fetch, image_move
 from holdfast.control.store.instance import instance_fetch
-from holdfast.domain.ec2_ids import ec2_id
 from tests.api.ec2_client import refusal
 from tests.api.ec2_world import World, add_image, world
 from tests.api.test_ec2_instances import uuid_of

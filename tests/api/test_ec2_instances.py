@@ -10,11 +10,11 @@ import msgspec
 
 from holdfast.api.ec2.instances.views import CODES, state_of
 from holdfast.base.clock import SECOND_US
+from holdfast.base.ec2_ids import id_bounds
 from holdfast.control.store.console import console_append
 from holdfast.control.store.instance import instance_fetch, instance_ids_within, instance_update
 from holdfast.control.store.server import server_fetch
 from holdfast.domain.desired import Power
-from holdfast.domain.ec2_ids import id_bounds
 from holdfast.domain.instance import InstanceState
 from holdfast.domain.server import VM_STATE
 from tests.api.ec2_client import refusal

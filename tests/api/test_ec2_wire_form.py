@@ -10,10 +10,10 @@ import pytest
 
 from holdfast.api.ec2.parse import api_version, parse
 from holdfast.api.ec2.render import render, render_error
+from holdfast.base.ec2_ids import ec2_id, id_bounds, is_ec2_id, matches
 from holdfast.base.errors import BadInput, Bug
 from holdfast.base.ids import new_id
 from holdfast.base.limits import EC2_LIST_ITEMS
-from holdfast.domain.ec2_ids import ec2_id, id_bounds, is_ec2_id, matches
 
 RUN = {"Action": "RunInstances", "Version": "2016-11-15", "MinCount": "1", "MaxCount": "1"}
 SPACE = "{http://ec2.amazonaws.com/doc/2016-11-15/}"

@@ -14,7 +14,9 @@ def test_a_setting_that_is_none_of_its_words_is_named_with_them(name: str) -> No
     with pytest.raises(BadInput, match=f"{name} is 'perhaps', and must be {WORDS[name][0]}"):
         machine_check(Settings(hypervisor="simulated", **{name: "perhaps"}))  # type: ignore[arg-type]
     for word in WORDS[name]:
-        machine_check(Settings(hypervisor="simulated", store="postgresql://a/b", **{name: word}))  # type: ignore[arg-type]
+        control = "https://lab1:5001" if word == "host" else ""
+        found = Settings(hypervisor="simulated", store="postgresql://a/b", control=control, **{name: word})  # type: ignore[arg-type]
+        machine_check(found)
 
 
 def test_a_control_replica_without_a_store_that_others_reach_is_refused() -> None:

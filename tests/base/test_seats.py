@@ -46,7 +46,7 @@ def test_one_host_has_the_machine_to_itself(places: Places) -> None:
     (name,) = hosts_here(places)
     assert seat_of(places, name) is None
     assert prefixes(SETTINGS, seats_of(places)) == ["hf"]
-    assert listening_on(SETTINGS, []) == ["127.0.0.1"]
+    assert listening_on(SETTINGS, []) == [("127.0.0.1", 5000)]
     assert endpoint_for(SETTINGS, None) == "http://127.0.0.1:5000"
 
 
@@ -54,7 +54,7 @@ def test_three_hosts_have_a_number_and_a_prefix_each_and_the_machine_is_number_z
     assert make(places, 3) == {f"h{n}": Seat(n, f"hf{n}") for n in (1, 2, 3)}
     assert make(places, None) == {f"h{n}": Seat(n, f"hf{n}") for n in (1, 2, 3)}, "they stay what they are"
     assert prefixes(SETTINGS, seats_of(places)) == ["hf0", "hf1", "hf2", "hf3"]
-    assert listening_on(SETTINGS, seats_of(places)) == ["127.0.0.1", "198.19.0.1"]
+    assert listening_on(SETTINGS, seats_of(places)) == [("127.0.0.1", 5000), ("198.19.0.1", 5000)]
     assert endpoint_for(SETTINGS, seat_of(places, "h2")) == "http://198.19.0.1:5000"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.base import ids
+from holdfast.base.ec2_ids import ec2_id, id_bounds
 from holdfast.base.errors import Conflict, NoCapacity
 from holdfast.control.operations.network.network import network_create, subnet_create
 from holdfast.control.scheduler.place import Request, Room, places_count
@@ -16,7 +17,6 @@ from holdfast.control.store.network.port import ports_of_project
 from holdfast.control.store.network.subnet import subnets_pluggable
 from holdfast.control.store.quota import quota_limits, quota_set
 from holdfast.control.store.server import ServerQuery, servers_list
-from holdfast.domain.ec2_ids import ec2_id, id_bounds
 from holdfast.domain.host import Host
 from holdfast.domain.instance import InstanceState
 from holdfast.domain.network import NetworkWanted, SubnetWanted

@@ -16,6 +16,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.errors import NotFound, Unavailable
 from holdfast.base.limits import IMAGE_FETCH_S, IMAGE_FETCH_TRIES, IMAGE_STALL_S
 from holdfast.domain.desired import ImageSource
+from holdfast.host.dial import ControlPlane
 from holdfast.host.imagecache.fetch import HttpFetch, NearFetch, find_in
 from tests.host.imagecache_world import ImageCacheWorld
 
@@ -32,7 +33,7 @@ def server(answer: Answer) -> Iterator[tuple[str, list[tuple[str, int, str]]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-            log.append((self.path, start, self.headers.get("X-Auth-Token", "")))
+            log.append((self.path, start, self.headers.get("X-Host-Token", "")))
             answer(self, start)
 
         def log_message(self, *args: object) -> None:
@@ -86,7 +87,7 @@ def fetch(tmp_path: Path, clock: MovedClock) -> Callable[[str], HttpFetch]:
         def pause(seconds: float) -> None:
             clock.at_s += seconds
 
-        return HttpFetch(url, token, clock, pause)
+        return HttpFetch(ControlPlane(url, "h1", tmp_path), clock, pause)
 
     return make
 
@@ -98,7 +99,7 @@ def test_a_fetch_makes_the_file_and_says_its_digest(fetch: Make, tmp_path: Path)
     with server(give) as (url, log):
         assert fetch(url)(IMAGE, tmp_path / "x") == IMAGE.sha512
     assert (tmp_path / "x").read_bytes() == DATA
-    assert log == [(f"/hosts/v1/images/{IMAGE.id}/file", 0, "secret")]
+    assert log == [(f"/hosts/v1/h1/images/{IMAGE.id}/file", 0, "secret")]
 
 
 def test_a_broken_connection_is_resumed_where_it_stopped(fetch: Make, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_trickle_is_given_up_long_before_the_whole_time(tmp_path: Path) -> Non
             return
 
     with server(trickle) as (url, _), pytest.raises(Unavailable, match="too slowly"):
-        HttpFetch(url, token, clock, lambda seconds: None)(IMAGE, tmp_path / "x")
+        HttpFetch(ControlPlane(url, "h1", tmp_path), clock, lambda seconds: None)(IMAGE, tmp_path / "x")
     assert clock.at_s < IMAGE_FETCH_S / 4
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+import struct
 from pathlib import Path
 
 import pytest
 
+from holdfast.base.limits import TUNNEL_PORT
 from holdfast.domain import desired as d
 from holdfast.host.network import namespace
+from holdfast.host.network.plan.fabric import reach_of
+from holdfast.host.network.plan.host import plan
 from tests.host.network_frames import ALL, OUTGOING, arp, connect, ethernet, heard, ipv4, listen, packed, udp, wire
-from tests.host.network_hosts import Machine, Member, machine_fixture, told  # noqa: F401
+from tests.host.network_hosts import RANGES, Machine, Member, machine_fixture, told  # noqa: F401
 from tests.host.network_world import (
     EGRESS,
     OPEN,
@@ -283,3 +287,31 @@ def test_a_host_whose_namespace_vanished_gets_everything_again(machine: Machine)
     second.again()
     applied(machine, places, one)
     assert until(lambda: a.pings(b.address)), "the guest stayed in its network, and is reached again"
+
+
+def test_a_tunnel_hears_hosts_of_its_networks_and_nobody_else(machine: Machine) -> None:
+    """A guest behind the address of some machine could speak to a tunnel, and so to every tenant."""
+    first, second = machine.hosts
+    one = network("one", A, B)
+    applied(machine, {"a": first, "b": second}, one)
+    b = second.guest(B)
+
+    def frame(said: bytes) -> bytes:
+        inner = ethernet(A.mac, B.mac, 0x0800, ipv4("10.0.0.11", b.address, 17, udp(5000, 5000, said)))
+        return struct.pack("!II", 0x0800_0000, one.vni << 8) + inner
+
+    def speak(said: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+            mouth.sendto(frame(said), (second.tunnel, TUNNEL_PORT))
+
+    with wire(b) as ear:
+        speak(b"from the machine, which is no host")
+        first.here(lambda: speak(b"from the other host"))
+        frames = heard(ear, b"from the other host")
+    assert not any(b"from the machine" in each for each in frames)
+    wanted = told(first, one, places={"a": first, "b": second}, security_groups=GROUPS)
+    guards = plan(wanted, first.prefix, reach=reach_of(first.seat, RANGES)).spaces[0].tables
+    (table,) = (each for each in guards if each.name == f"{first.prefix}-tun")
+    assert table.collections[0].elements == {second.tunnel}
+    (sent_on,) = (chain.rules for chain in table.chains if chain.name == "forward")
+    assert sent_on == ("ip daddr @ends udp dport 4789 drop",), "a guest that this host hides reaches no tunnel either"

@@ -17,6 +17,7 @@ from holdfast.api.ec2.lookup import IMAGE, INSTANCE, bounds, check, pick
 from holdfast.api.ec2.tags import no_tags
 from holdfast.api.http.call import Call
 from holdfast.base.clock import iso_z
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.base.errors import BadInput, Conflict, Forbidden, NotSupported
 from holdfast.base.limits import NAME_CHARS, PAGE_ROWS
 from holdfast.control.operations.image import image_remove
@@ -24,7 +25,6 @@ from holdfast.control.operations.server.capture import server_capture_begin
 from holdfast.control.store.database import Tx
 from holdfast.control.store.image import ImageQuery, image_list
 from holdfast.domain.credentials import Credentials
-from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.image import Image, Status
 
 _STATES = {

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from holdfast.base.ec2_ids import ec2_id, id_bounds, is_ec2_id
 from holdfast.base.errors import BadInput, NotFound
 from holdfast.base.ids import derived_id
-from holdfast.domain.ec2_ids import ec2_id, id_bounds, is_ec2_id
 from holdfast.domain.floating_ip import FloatingIp
 
 T = TypeVar("T")

@@ -12,11 +12,11 @@ from holdfast.api.ec2.filters import filter_of, page_of
 from holdfast.api.ec2.instances.found import server_allow, servers_after, servers_named
 from holdfast.api.ec2.lookup import INSTANCE
 from holdfast.api.http.call import Call
+from holdfast.base.ec2_ids import is_ec2_id
 from holdfast.base.errors import BadInput, NotSupported
 from holdfast.base.limits import METADATA_ITEMS, NAME_CHARS, PAGE_ROWS
 from holdfast.control.store.database import Tx
 from holdfast.control.store.instance import instance_change
-from holdfast.domain.ec2_ids import is_ec2_id
 from holdfast.domain.instance import Instance, InstanceState
 
 _RULE = "os_compute_api:server-metadata"

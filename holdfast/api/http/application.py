@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.http.faults import MethodNotAllowed
 from holdfast.api.http.policy import Policy
-from holdfast.api.http.routes import ANY_TOKEN, HOST, PUBLIC, Facade, Route, Table
+from holdfast.api.http.routes import ANY_TOKEN, HOST, JOINING, PUBLIC, Facade, Route, Table
 from holdfast.api.http.services import Services
 from holdfast.base import ids
 from holdfast.base import log as logs
@@ -29,6 +29,7 @@ from holdfast.domain.credentials import Credentials
 
 log = logs.get(__name__)
 Scope = dict[str, Any]
+PEER = "holdfast.peer"  # of a scope: who came through the door (Call.peer)
 Receive = Callable[[], Any]
 Send = Callable[[dict[str, Any]], Any]
 
@@ -136,12 +137,20 @@ class Application:
             version=0,
             policy=self._policy.allows,
             remote=(scope.get("client") or ("", 0))[0],
+            peer=scope.get(PEER),
             raw_query=raw_query,
             raw_path=scope.get("raw_path", b"").decode("latin-1"),
         )
 
     async def _admit(self, call: Call, route: Route) -> None:
-        """Check the token and the route's rule; a missing or bad token is 401 before anything else is looked at."""
+        """Check the token and the route's rule; a missing or bad token is 401 before anything else is looked at.
+
+        Behind the door is what hosts call, and nothing else; what a machine joins with goes no other way.
+        """
+        if route.rule == JOINING if call.peer is None else route.rule not in (HOST, JOINING):
+            raise NotFound("The resource could not be found.")
+        if route.rule == JOINING:
+            return
         if route.rule == PUBLIC:
             return
         if route.rule == HOST:

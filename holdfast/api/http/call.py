@@ -51,6 +51,7 @@ class Call:
     version: int  # minor microversion that applies; 0 where the service has none
     policy: Callable[[str, Mapping[str, Any], Credentials], bool]
     remote: str = ""
+    peer: str | None = None  # through the door: digest of the key of its certificate, or empty. None: another way
     credentials_or_none: Credentials | None = None
     raw_query: str = ""
     raw_path: str = ""  # the whole path as it was sent, mount included: what a signature covers

@@ -18,6 +18,7 @@ from holdfast.base.errors import HoldfastError
 PUBLIC = "@public"  # answered without a token
 ANY_TOKEN = "@token"  # any valid token; the handler decides the rest
 HOST = "@host"  # the token of the host that the path names
+JOINING = "@joining"  # whoever comes through the door for hosts of other machines; the handler decides the rest
 NEWEST = 10_000
 
 

@@ -15,6 +15,7 @@ from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation_sums, hosts_list
 from holdfast.control.store.host_fence import host_fence_ask
 from holdfast.control.store.host_lease import departed_since, lease_fetch, leases_by_host, proofs_of
+from holdfast.control.store.identity.enrolment import enrolment_fetch
 from holdfast.domain.host import Host, lost_too_many
 from holdfast.domain.lease import HostLease, HostPhase, nobody
 
@@ -67,6 +68,16 @@ def _view(tx: Tx, host: Host, lease: HostLease, servers: int) -> dict[str, Any]:
     }
 
 
+def _enrolled(tx: Tx, host_id: str) -> dict[str, Any]:
+    """When a host of another machine joined, and how long its certificate lasts; of others: never."""
+    known = enrolment_fetch(tx, host_id)
+    joined, until = (known.joined_us, known.until_us) if known is not None else (0, 0)
+    return {
+        "joined_at": iso_micros(joined) if joined else None,
+        "certificate_until": iso_micros(until) if until else None,
+    }
+
+
 def hosts_index(call: Call) -> Reply:
     """GET hosts."""
 
@@ -94,7 +105,8 @@ def host_show(call: Call) -> Reply:
             for proof in proofs_of(tx, host.id)[:_PROOFS_SHOWN]
         ]
         departed = [row.instance_id for row in departed_since(tx, host.id, 0)]
-        return Reply(200, {"host": {**shown, "missing": missing, "proofs": proofs, "departed": departed}})
+        shown |= {**_enrolled(tx, host.id), "missing": missing, "proofs": proofs, "departed": departed}
+        return Reply(200, {"host": shown})
 
     return call.services.store.read(look)
 

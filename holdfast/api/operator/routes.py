@@ -5,10 +5,10 @@ from __future__ import annotations
 from holdfast.api.http.faults import plain_fault
 from holdfast.api.http.policy import ADMIN
 from holdfast.api.http.routes import Facade, Route
-from holdfast.api.operator import drains, evacuations, hosts
+from holdfast.api.operator import drains, evacuations, hosts, join_tokens
 
-_LOOK, _ACT = "holdfast:hosts:look", "holdfast:hosts:act"
-RULES = {_LOOK: ADMIN, _ACT: ADMIN}
+_LOOK, _ACT, _JOIN = "holdfast:hosts:look", "holdfast:hosts:act", "holdfast:hosts:join"
+RULES = {_LOOK: ADMIN, _ACT: ADMIN, _JOIN: ADMIN}
 _ONE = "/v1/hosts/{host}"
 ROUTES = (
     Route("GET", "/v1/hosts", hosts.hosts_index, _LOOK),
@@ -24,6 +24,9 @@ ROUTES = (
     Route("PUT", f"{_ONE}/fence-config", hosts.fence_config_put, _ACT),
     Route("DELETE", f"{_ONE}/fence-config", hosts.fence_config_remove, _ACT),
     Route("DELETE", _ONE, hosts.host_remove, _ACT),
+    Route("POST", "/v1/join-tokens", join_tokens.join_token_create, _JOIN),
+    Route("GET", "/v1/join-tokens", join_tokens.join_tokens_index, _LOOK),
+    Route("DELETE", "/v1/join-tokens/{token_id}", join_tokens.join_token_remove, _JOIN),
     Route("GET", "/v1/evacuations", evacuations.evacuations_index, _LOOK),
 )
 FACADE = Facade(name="operator", mount="operator", routes=ROUTES, fault=plain_fault)

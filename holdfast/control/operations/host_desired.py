@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.control.operations.network.hosts import machine_interfaces, network_state
 from holdfast.control.operations.volume.desired import volume_files_since
 from holdfast.control.store.database import Tx
@@ -24,7 +25,6 @@ from holdfast.domain.desired import (
     MoveRole,
     Power,
 )
-from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.host import Passage, PassageKind
 from holdfast.domain.instance import Instance, priority_of
 from holdfast.domain.lease import Departed

@@ -68,7 +68,6 @@ allocation = Table(
 _COLUMNS = [host.c[name] for name in Host.__struct_fields__]
 _ALL = select(*_COLUMNS).order_by(host.c.name)
 _ONE = select(*_COLUMNS).where(host.c.id == bindparam("host_id"))
-_DIGEST = select(host.c.token_digest).where(host.c.id == bindparam("host_id"))
 _NAMES = select(host.c.id, host.c.name)
 _ADDRESSES = select(host.c.id, host.c.capabilities).where(host.c.id.in_(bindparam("host_ids", expanding=True)))
 _DISK_STORES = select(host.c.id, host.c.disk_store)
@@ -104,12 +103,6 @@ def host_insert(tx: Tx, host_id: str, name: str, zone: str, token_digest: str) -
 
 def host_fetch(tx: Tx, host_id: str) -> Host | None:
     return tx.struct(Host, _ONE, {"host_id": host_id})
-
-
-def host_token_digest(tx: Tx, host_id: str) -> str | None:
-    """The digest of the token that a host must show."""
-    digest: str | None = tx.value(_DIGEST, {"host_id": host_id})
-    return digest
 
 
 def hosts_list(tx: Tx) -> list[Host]:

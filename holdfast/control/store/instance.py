@@ -186,7 +186,7 @@ def instances_fetch(tx: Tx, instance_ids: Sequence[str]) -> dict[str, Instance]:
 
 
 def instance_ids_within(tx: Tx, project_id: str, bounds: Sequence[tuple[str, str]]) -> list[str]:
-    """The ids of a project's instances that lie within one of the ranges (domain/ec2_ids.id_bounds)."""
+    """The ids of a project's instances that lie within one of the ranges (base/ec2_ids.id_bounds)."""
     found: list[str] = []
     for start in range(0, len(bounds), RANGES_AT_ONCE):
         ranges = [instance.c.id.between(low, high) for low, high in bounds[start : start + RANGES_AT_ONCE]]

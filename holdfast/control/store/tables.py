@@ -17,7 +17,7 @@ from holdfast.control.store import (  # noqa: F401 (each import declares its tab
     revision,
     server_group,
 )
-from holdfast.control.store.identity import credentials, identity, roles, sealing_key  # noqa: F401
+from holdfast.control.store.identity import credentials, enrolment, identity, roles, sealing_key  # noqa: F401
 from holdfast.control.store.network import (  # noqa: F401
     floating_ip,
     network,

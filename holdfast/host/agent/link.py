@@ -7,19 +7,16 @@ from messages, simply calls again.
 from __future__ import annotations
 
 import http.client
-import socket
 from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
 from holdfast.base.errors import Conflict, Unavailable
-from holdfast.base.limits import DESIRED_POLL_S
+from holdfast.base.limits import CONTROL_ANSWER_S, DESIRED_POLL_S
 from holdfast.domain.desired import HostUpdate
 from holdfast.domain.observed import ConsolePiece, HostReport
+from holdfast.host.dial import Connection, ControlPlane, reason_of
 
-_ANSWER_S = 10
 _update = msgspec.json.Decoder(HostUpdate)
 _encode = msgspec.json.Encoder().encode
 
@@ -37,17 +34,12 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class Link:
-    """One connection, used by one thread at a time. The token is read from its file at each new connection."""
+    """One connection, used by one thread at a time."""
 
-    def __init__(self, endpoint: str, host_id: str, token_file: Path, incarnation: Callable[[], int]) -> None:
+    def __init__(self, control: ControlPlane, incarnation: Callable[[], int]) -> None:
         """`incarnation` says for which one this speaks, asked at each call."""
-        parts = urlsplit(endpoint)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80))
-        self._secure = parts.scheme == "https"
-        self._path = f"{parts.path.rstrip('/')}/hosts/v1/{host_id}"
-        self._token_file, self._incarnation = token_file, incarnation
-        self._token = ""
-        self._connection: http.client.HTTPConnection | None = None
+        self._control, self._incarnation = control, incarnation
+        self._connection: Connection | None = None
 
     def register(self, boot_id: str, machine: str) -> int:
         """Begin a new incarnation of this host; returns its number. Conflict says why this is not that host."""
@@ -78,32 +70,28 @@ class Link:
             self._connection = None
 
     def _call(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if self._connection is None:
+            self._connection = self._control.connect(DESIRED_POLL_S + CONTROL_ANSWER_S)
+        headers = {"Content-Type": "application/json", "X-Host-Incarnation": str(self._incarnation())}
         try:
-            connection = self._connected()
-            headers = {"X-Host-Token": self._token, "Content-Type": "application/json"}
-            headers["X-Host-Incarnation"] = str(self._incarnation())
-            connection.request(method, self._path + path, body or None, headers)
-            answer = connection.getresponse()
+            self._connection.ask(method, path, body or None, headers)
+            answer = self._connection.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as err:
-            self.close()
-            raise Unavailable("the control plane does not answer", detail=f"{method} {path}: {err}") from err
+            self._failed()
+            raise Unavailable(
+                f"the control plane does not answer: {reason_of(err)}", detail=f"{method} {path}"
+            ) from err
         if answer.status == 409:
             raise Conflict(_reason(data), code="incarnation")
         if answer.status >= 300:
-            self.close()
+            self._failed()
             raise Unavailable(f"the control plane answered {answer.status} to {method} {path}", detail=str(data[:300]))
         return answer.status, data
 
-    def _connected(self) -> http.client.HTTPConnection:
-        if self._connection is None:
-            self._token = self._token_file.read_text().strip()
-            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-            connection = kind(*self._address, timeout=DESIRED_POLL_S + _ANSWER_S)
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connection = connection
-        return self._connection
+    def _failed(self) -> None:
+        self.close()
+        self._control.failed()
 
 
 def _reason(body: bytes) -> str:

@@ -14,6 +14,7 @@ from holdfast.base.log import get
 from holdfast.domain.desired import DesiredHost, Machine, MoveRole
 from holdfast.domain.observed import FloatingReport
 from holdfast.host.agent.parts import Prepared
+from holdfast.host.dial import ControlPlane
 from holdfast.host.hypervisor.driver import Card, Disk
 from holdfast.host.imagecache import qemu_img
 from holdfast.host.imagecache.cache import Cache
@@ -135,24 +136,19 @@ class LocalDisks:
         return tuple(path.name for path in self._directory.iterdir() if is_id(path.name))
 
 
-def file_sender(
-    address: tuple[str, int], host_id: str, token_file: Path, timeout_s: int
-) -> Callable[[str, Path], None]:
+def file_sender(control: ControlPlane, timeout_s: int) -> Callable[[str, Path], None]:
     """Return what uploads a file of this host into an image of the cloud."""
 
     def send(image_id: str, path: Path) -> None:
-        headers = {
-            "X-Host-Token": token_file.read_text().strip(),
-            "Content-Type": "application/octet-stream",
-            "Content-Length": str(path.stat().st_size),
-        }
-        connection = http.client.HTTPConnection(*address, timeout=timeout_s)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
+        connection = control.connect(timeout_s)
         try:
             with path.open("rb") as source:
-                connection.request("PUT", f"/hosts/v1/{host_id}/images/{image_id}/file", source, headers)
+                connection.ask("PUT", f"/images/{image_id}/file", source, headers)
             answer = connection.getresponse()
             words = answer.read(500).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException) as err:
+            control.failed()
             raise Unavailable("the disk could not be sent to the image service", detail=str(err)) from err
         finally:
             connection.close()

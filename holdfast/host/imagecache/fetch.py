@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import urlsplit
 
 from holdfast.base import log as logs
 from holdfast.base.clock import Clock
@@ -26,11 +25,11 @@ from holdfast.base.limits import (
     IMAGE_STALL_S,
 )
 from holdfast.domain.desired import ImageSource
+from holdfast.host.dial import ControlPlane
 from holdfast.host.imagecache.bases import Fetch
 from holdfast.host.imagecache.disk import sha512_of, troubles_named
 
 log = logs.get(__name__)
-PATH = "/hosts/v1/images/{id}/file"
 PAUSE_S = 0.25  # before the first resumption; doubled each time, to PAUSE_MOST_S
 PAUSE_MOST_S = 5.0
 
@@ -40,20 +39,11 @@ class Interrupted(Exception):
 
 
 class HttpFetch:
-    """Fetches from the control plane with the token that is in a file, read each time because it may change."""
+    """Fetches from the control plane, which is dialled anew for each attempt."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        token_file: Path,
-        clock: Clock,
-        pause: Callable[[float], object],
-        path: str = PATH,
-        header: str = "X-Auth-Token",
-    ) -> None:
+    def __init__(self, control: ControlPlane, clock: Clock, pause: Callable[[float], object]) -> None:
         """`pause` waits some seconds between attempts: an event's wait, so that an agent that stops need not stay."""
-        self._endpoint, self._token_file, self._clock, self._pause = urlsplit(endpoint), token_file, clock, pause
-        self._path, self._header = path, header
+        self._control, self._clock, self._pause = control, clock, pause
 
     def __call__(self, image: ImageSource, path: Path) -> str:
         """Make the file, within IMAGE_FETCH_S; raises NotFound, Unavailable or NoCapacity."""
@@ -68,6 +58,7 @@ class HttpFetch:
                 except (OSError, http.client.HTTPException, Interrupted) as err:
                     failures = 0 if sink.size_bytes - before >= IMAGE_STALL_BYTES else failures + 1
                     reason = str(err) or type(err).__name__
+                    self._control.failed()
                 log.warn("image_fetch_interrupted", image=image.id, at_bytes=sink.size_bytes, reason=reason)
                 if failures >= IMAGE_FETCH_TRIES or self._clock.monotonic_s() >= deadline_s:
                     raise Unavailable(f"image {image.id} cannot be fetched now: {reason}", code="image_fetch_failed")
@@ -75,15 +66,13 @@ class HttpFetch:
 
     def _receive(self, image: ImageSource, sink: _Sink, deadline_s: float) -> None:
         """One connection: append what it gives until the image is whole."""
-        secure = self._endpoint.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(self._endpoint.hostname or "", self._endpoint.port, timeout=IMAGE_STALL_S)
         try:
-            headers = {self._header: self._token_file.read_text().strip()}
-            if sink.size_bytes:
-                headers["Range"] = f"bytes={sink.size_bytes}-"
-            prefix = self._endpoint.path.rstrip("/")
-            connection.request("GET", prefix + self._path.format(id=image.id), headers=headers)
+            connection = self._control.connect(IMAGE_STALL_S)
+        except Unavailable as err:
+            raise Interrupted(err.message) from err
+        try:
+            headers = {"Range": f"bytes={sink.size_bytes}-"} if sink.size_bytes else {}
+            connection.ask("GET", f"/images/{image.id}/file", headers=headers)
             response = connection.getresponse()
             _require_answer(image, response, sink)
             self._drain(image, response, sink, deadline_s)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 
 from holdfast.base.errors import HoldfastError
 from holdfast.base.log import get, sink
 from holdfast.host.keeper.keep import keep
-from holdfast.host.keeper.renewal import lease_request, parse_endpoint
+from holdfast.host.keeper.renewal import Renewals, parse_endpoint
 from holdfast.host.keeper.watchdog import Watchdog
 
 log = get(__name__)
@@ -20,8 +19,13 @@ def main(argv: list[str]) -> int:
     """Keep until killed; 1 when that is not possible."""
     parser = argparse.ArgumentParser(prog="holdfast-keeper", description="Keeps the lease of one compute host.")
     parser.add_argument("--state", type=Path, required=True, help="state directory of the QEMU driver")
-    parser.add_argument("--endpoint", required=True, help="address of the control plane")
-    parser.add_argument("--token-file", type=Path, required=True, help="file that holds the host's token")
+    parser.add_argument("--endpoint", required=True, help="address of the control plane; several with commas between")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        required=True,
+        help="file that holds the host's token, with its certificates beside it",
+    )
     parser.add_argument("--host", required=True, help="id of this host")
     parser.add_argument("--log", type=Path, help="log file (default: standard error)")
     parser.add_argument("--watchdog", type=Path, help="watchdog device to arm while a lease enforces")
@@ -30,7 +34,8 @@ def main(argv: list[str]) -> int:
         sink.open_file(options.log, "keeper")
     try:
         options.state.mkdir(parents=True, exist_ok=True)
-        renew = partial(lease_request, parse_endpoint(options.endpoint), options.host, options.token_file)
+        endpoints = [parse_endpoint(each) for each in options.endpoint.split(",")]
+        renew = Renewals(endpoints, options.host, options.token_file)
         keep(options.state.resolve(), renew, Watchdog(options.watchdog))
     except HoldfastError as err:
         log.error("keeper_stopped", reason=err.message)

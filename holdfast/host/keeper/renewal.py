@@ -2,7 +2,7 @@
 
 Spoken by hand, because http.client and what it imports would double the keeper's memory. HTTP/1.0 with the
 connection closed afterwards: an answer is never in chunks and ends where the connection ends. The token is
-read anew for each request, is sent as a header, and appears in no error.
+read anew for each request (certificates, too: they are renewed), is sent as a header, and appears in no error.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.base.certificates import CONTROL_NAME, context_of
 from holdfast.base.errors import BadInput, Unavailable
 from holdfast.base.limits import KEEPER_ANSWER_BYTES, KEEPER_REQUEST_S, LEASE_MAX_S
 
@@ -41,6 +43,22 @@ def parse_endpoint(url: str) -> Endpoint:
     return Endpoint(scheme == "https", name.strip("[]"), int(port), f"/{prefix}".rstrip("/"))
 
 
+class Renewals:
+    """Asks one control replica, and after a failure the next of those that were named."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], host_id: str, token_file: Path) -> None:
+        self._endpoints, self._host_id, self._token_file, self._turn = endpoints, host_id, token_file, 0
+
+    def __call__(self, body: dict[str, object]) -> tuple[float, bool]:
+        """Ask once, as `lease_request` does."""
+        endpoint = self._endpoints[self._turn % len(self._endpoints)]
+        try:
+            return lease_request(endpoint, self._host_id, self._token_file, body)
+        except Unavailable:
+            self._turn += 1
+            raise
+
+
 def lease_request(endpoint: Endpoint, host_id: str, token_file: Path, body: dict[str, object]) -> tuple[float, bool]:
     """Ask once; return (valid_s, enforce). Anything but a well-formed grant raises Unavailable."""
     try:
@@ -54,17 +72,17 @@ def lease_request(endpoint: Endpoint, host_id: str, token_file: Path, body: dict
         f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\nConnection: close\r\n\r\n"
     )
     try:
-        answer = _exchange(endpoint, head.encode() + payload)
+        answer = _exchange(endpoint, head.encode() + payload, token_file.parent)
     except OSError as err:
         raise Unavailable("the control plane does not answer", detail=str(err)) from err
     return _grant(answer)
 
 
-def _exchange(endpoint: Endpoint, request: bytes) -> bytes:
+def _exchange(endpoint: Endpoint, request: bytes, home: Path) -> bytes:
     """Send and read to the end; the bound is on the whole, so that a trickle cannot hold us."""
     deadline = time.monotonic() + KEEPER_REQUEST_S
     with socket.create_connection((endpoint.host, endpoint.port), KEEPER_REQUEST_S) as plain:
-        connection = _wrapped(plain, endpoint.host) if endpoint.tls else plain
+        connection = context_of(home).wrap_socket(plain, server_hostname=CONTROL_NAME) if endpoint.tls else plain
         with connection:
             connection.sendall(request)
             answer = b""
@@ -77,12 +95,6 @@ def _exchange(endpoint: Endpoint, request: bytes) -> bytes:
                     return answer
                 answer += chunk
     raise Unavailable("the control plane's answer is too long")
-
-
-def _wrapped(plain: socket.socket, host: str) -> socket.socket:
-    import ssl  # 3 MB that a keeper without TLS does not need
-
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
 
 
 def _grant(answer: bytes) -> tuple[float, bool]:

@@ -15,10 +15,10 @@ from holdfast.api.ec2.instances.views import instance_view, reservation_view, st
 from holdfast.api.ec2.network.cards import cards_of_instances
 from holdfast.api.ec2.render import timestamp_text
 from holdfast.api.http.call import Call
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.base.errors import BadInput
 from holdfast.base.limits import PAGE_ROWS
 from holdfast.control.store.database import Tx
-from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.observed import Phase
 from holdfast.domain.server import Server
 

@@ -29,8 +29,8 @@ from holdfast.api.ec2.network.cards import (
     public_of,
     subnet_id_of,
 )
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.domain.desired import Power
-from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.instance import Fault, Instance, InstanceState
 from holdfast.domain.observed import Phase
 from holdfast.domain.server import Server, status

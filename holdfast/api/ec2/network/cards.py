@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from holdfast.api.ec2.facade import Members
 from holdfast.api.ec2.lookup import ADDRESS, ASSOCIATION, GROUP, INTERFACE, SUBNET, association_uuid, vpc_id
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.control.store.database import Tx
 from holdfast.control.store.network.floating_ip import floating_ips_of_ports
 from holdfast.control.store.network.port import groups_of_ports, ports_of_instance_ids
 from holdfast.control.store.network.security_group import security_groups_fetch
 from holdfast.control.store.network.subnet_address import addresses_of_ports
-from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.floating_ip import FloatingIp
 from holdfast.domain.port import FixedAddress, Port
 from holdfast.domain.security_group import SecurityGroup

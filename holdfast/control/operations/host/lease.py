@@ -24,6 +24,7 @@ from holdfast.control.store.host_lease import (
     lease_forget,
     lease_write,
 )
+from holdfast.control.store.identity.enrolment import enrolment_forget
 from holdfast.control.store.instance import host_is_used
 from holdfast.control.store.placement.passage import host_has_passages
 from holdfast.control.store.volume.rows import host_keeps_files
@@ -117,4 +118,5 @@ def host_forget(tx: Tx, host: Host) -> None:
         raise Conflict(f"Host {host.name} may still run what left it: fence it first: holdfast host fence {host.name}")
     lease_forget(tx, host.id)
     host_fence_delete(tx, host.id)
+    enrolment_forget(tx, host.id)
     host_delete(tx, host.id)

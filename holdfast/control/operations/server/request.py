@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from holdfast.base import ids
+from holdfast.base.ec2_ids import ec2_id
 from holdfast.base.errors import BadInput, Conflict, NotFound, QuotaExceeded
 from holdfast.base.limits import OPERATION_DEADLINE_S, USER_DATA_BYTES
 from holdfast.control.operations.network.network import default_network_for
@@ -26,7 +27,6 @@ from holdfast.control.store.quota import quota_fits, quota_limits
 from holdfast.control.store.revision import revision_next
 from holdfast.control.store.server_group import server_group_fetch
 from holdfast.domain.credentials import Credentials
-from holdfast.domain.ec2_ids import ec2_id
 from holdfast.domain.instance import Flavor, Instance, Keypair, hostname_of, instance_new, reservation_id
 from holdfast.domain.port import COMPUTE, FixedWanted, PortWanted
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from holdfast.host.network.plan.ruleset import Chain, Collection
+from holdfast.base.limits import TUNNEL_PORT
+from holdfast.host.network.plan.ruleset import Chain, Collection, Table
 
 _MANY = "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"  # broadcast and multicast
 
@@ -85,6 +86,32 @@ def untracked(crossing: Crossing) -> tuple[tuple[Collection, ...], Chain]:
     )
     rule = "ether saddr @gateways ether daddr @elsewhere notrack"
     return collections, Chain("untracked", (rule,), "type filter hook prerouting priority -300; policy accept;")
+
+
+def tunnels_table(prefix: str, own: str, ends: Iterable[str]) -> Table:
+    """Of the host itself: its tunnels take packets from other hosts' ends and from nobody else, and none is sent on.
+
+    Whoever could speak to a tunnel would write into every tenant's network. A guest behind this host's own address
+    could: what it sends to another host leaves as this host's.
+    """
+    tunnels = f"udp dport {TUNNEL_PORT}"
+    return Table(
+        "ip",
+        f"{prefix}-tun",
+        (_set("ends", "type ipv4_addr;", ends),),
+        (
+            Chain(
+                "input",
+                (f"ip daddr {own} {tunnels} ip saddr != @ends drop",),
+                "type filter hook input priority -10; policy accept;",
+            ),
+            Chain(
+                "forward",
+                (f"ip daddr @ends {tunnels} drop",),
+                "type filter hook forward priority -10; policy accept;",
+            ),
+        ),
+    )
 
 
 def _set(name: str, declaration: str, elements: Iterable[str]) -> Collection:

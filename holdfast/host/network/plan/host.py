@@ -8,9 +8,11 @@ never becomes syntax of nft, dnsmasq or ip.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from holdfast.base.errors import BadInput
 from holdfast.domain.desired import DesiredHost, External
+from holdfast.host.network.plan.crossing import tunnels_table
 from holdfast.host.network.plan.layout import ALONE, EXTERNAL_MTU, Draft, HostPlan, Link, Problem, Reach, Space
 from holdfast.host.network.plan.names import Names, mac_of
 from holdfast.host.network.plan.nat import edge_table, uplink_table
@@ -39,6 +41,10 @@ def plan(desired: DesiredHost, prefix: str, relayed: bool = False, reach: Reach 
             spaces.append(router_space(draft, router, present, externals, bridges, own.get(router.id, "")))
         except BadInput as err:
             draft.problem("router", router.id, err)
+    if reach.tunnel:
+        ends = {end for space in spaces if space.tunnel for _, _, end in space.tunnel.remote}
+        guarded = (*spaces[0].tables, tunnels_table(prefix, str(address4(reach.tunnel)), sorted(ends)))
+        spaces[0] = replace(spaces[0], tables=guarded)
     spaces = _without_clashes(draft, spaces)
     return HostPlan(
         tuple(spaces),

@@ -1,0 +1,1 @@
+"""Hosts on other machines: the door that they come through, how one joins, and how it stays a member."""

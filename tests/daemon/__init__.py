@@ -1,0 +1,1 @@
+"""Processes of a machine, and what stands between them."""
