@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from holdfast.base.errors import Unavailable
 from holdfast.base.limits import KILL_S
@@ -180,6 +181,21 @@ def pid_alive(pid: int, needle: str) -> bool:
 
 
 def pids_of(needle: str) -> list[int]:
-    """Every live process whose command line holds `needle`: reality, for adoption and audit."""
-    found = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    return sorted(pid for pid in found if pid != os.getpid() and pid_alive(pid, needle))
+    """Every live process whose command line holds `needle`: reality, for adoption and audit.
+
+    Not this one, nor those that it was started by: the words of `sudo` and `timeout` are this one's own.
+    """
+    own, found = _ancestry(), [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return sorted(pid for pid in found if pid not in own and pid_alive(pid, needle))
+
+
+def _ancestry() -> set[int]:
+    """This process, its parent, and so on."""
+    own, pid = set(), os.getpid()
+    while pid and pid not in own:
+        own.add(pid)
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+    return own

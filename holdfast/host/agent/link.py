@@ -79,9 +79,8 @@ class Link:
             data = answer.read()
         except (OSError, http.client.HTTPException) as err:
             self._failed()
-            raise Unavailable(
-                f"the control plane does not answer: {reason_of(err)}", detail=f"{method} {path}"
-            ) from err
+            words = f"the control plane does not answer: {reason_of(err)}"
+            raise Unavailable(words, detail=f"{method} {path}") from err
         if answer.status == 409:
             raise Conflict(_reason(data), code="incarnation")
         if answer.status >= 300:
