@@ -16,13 +16,14 @@ import msgspec
 from holdfast.base.errors import Unavailable
 from holdfast.base.limits import KEEPER_REQUEST_S
 from holdfast.domain.observed import Capabilities
-from holdfast.host.agent import link as links
 from holdfast.host.agent.agent import Agent, Parts
 from holdfast.host.agent.desk import Desk
+from holdfast.host.agent.link import Link
 from holdfast.host.agent.machine import ELSEWHERE
 from holdfast.host.agent.reached import ReachedFiles
 from holdfast.host.agent.registration import Registration
 from holdfast.host.agent.simulated import SimulatedNetwork, blank_image
+from holdfast.host.dial import ControlPlane
 from holdfast.host.hypervisor.driver import MachineSpec, Reason, Run
 from holdfast.host.hypervisor.simulated import Knobs, Simulated, set_knobs
 from holdfast.host.keeper import keep as keeping
@@ -79,19 +80,30 @@ class SimWatchdog(Watchdog):
             self.host.armed_until_s = 0.0
 
 
-class SimConnection:
-    """What http.client gives the product's own Link."""
+class SimControlPlane(ControlPlane):
+    """The product's way to it, over the wire of the simulation."""
 
     def __init__(self, host: SimHost) -> None:
+        super().__init__("http://cloud:80", host.host_id, host.home)
         self.host = host
 
-    def request(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> None:
-        self.asked = (method, path, body or b"", headers)
+    def connect(self, timeout_s: float) -> Any:
+        return SimConnection(self.host, timeout_s)
+
+
+class SimConnection:
+    """What the product's own Link asks through."""
+
+    def __init__(self, host: SimHost, timeout_s: float) -> None:
+        self.host, self.timeout_s = host, timeout_s
+
+    def ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> None:
+        shown = {"X-Host-Token": (self.host.home / "token").read_text(), **headers}
+        self.asked = (method, f"/hosts/v1/{self.host.host_id}{path}", body or b"", shown)
 
     def getresponse(self) -> Any:
-        patience_s = links.DESIRED_POLL_S + links._ANSWER_S
         try:
-            answer = self.host.wire.call(self.host.name, "agent", *self.asked, patience_s)
+            answer = self.host.wire.call(self.host.name, "agent", *self.asked, self.timeout_s)
         except Unavailable as err:
             raise TimeoutError(err.message) from err
         return _Response(answer.status, answer.body)
@@ -106,16 +118,6 @@ class _Response(msgspec.Struct):
 
     def read(self) -> bytes:
         return self.body
-
-
-class SimLink(links.Link):
-    """The product's link, over the wire of the simulation."""
-
-    host: SimHost
-
-    def _connected(self) -> Any:
-        self._token = self._token_file.read_text()
-        return SimConnection(self.host)
 
 
 class SimHost:
@@ -246,13 +248,8 @@ class SimHost:
 
     def _agent(self) -> None:
         registration = Registration(self.home)
-
-        def link() -> SimLink:
-            made = SimLink("http://cloud:80", self.host_id, self.home / "token", lambda: registration.number)
-            made.host = self
-            return made
-
-        Agent(link, self._parts(registration)).run()
+        control = SimControlPlane(self)
+        Agent(lambda: Link(control, lambda: registration.number), self._parts(registration)).run()
 
     def _parts(self, registration: Registration) -> Parts:
         lease = self.home / leases.LEASE_FILE

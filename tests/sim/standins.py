@@ -48,7 +48,7 @@ def stood_in(running: Loop, tell: Callable[[str], None] | None) -> Iterator[None
     everywhere(lease.boot_id, lambda: here().boot_id)
     put(keep, "end_guests", lambda _: here().end_machines(Reason.LEASE_LAPSED))
     put(keep, "trim_all", lambda _: None)
-    put(renewal, "_exchange", lambda _, request: here().exchange(request))
+    put(renewal, "_exchange", lambda _, request, __: here().exchange(request))
     put(ids, "uuid", SeededIds(running.seed))
     for name, value in SHORTER.items():
         for of, module in sorted(sys.modules.items()):
