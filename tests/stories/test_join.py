@@ -14,8 +14,8 @@ from tests.stories.livecloud import LiveCloud
 from tests.stories.test_several_hosts import admin_in_demo, bare_cloud, host_of, launch_on
 from tests.stories.test_up import SERVERS, audited, guest_processes, launch, said_by, simulated  # noqa: F401
 
-WIRE, HERE, THERE = "hfjw0", "10.73.64.1", "10.73.64.2"
-FLAGS = ("--prefix", "hfjo", "--private-cidr", "10.73.0.0/24", "--public-cidr", "172.24.73.0/24")
+WIRE, HERE, THERE = "hfjw0", "10.75.64.1", "10.75.64.2"
+FLAGS = ("--prefix", "hfjo", "--private-cidr", "10.75.0.0/24", "--public-cidr", "172.24.75.0/24")
 
 
 @dataclass
