@@ -7,6 +7,7 @@ import sys
 
 from holdfast.base.ids import new_id
 from holdfast.base.run import pids_of
+from tests.waiting import eventually
 
 
 def test_a_process_is_found_by_its_words_and_whoever_began_the_search_is_not() -> None:
@@ -15,7 +16,7 @@ def test_a_process_is_found_by_its_words_and_whoever_began_the_search_is_not() -
     under_another = ("env", "sh", "-c", f'"$0" -c "{ask}"; true {needle}', sys.executable)
     assert subprocess.run(under_another, capture_output=True, text=True, check=True).stdout == "[]\n"
     with subprocess.Popen(("sh", "-c", f"read line; true {needle}"), stdin=subprocess.PIPE) as other:
-        assert pids_of(needle) == [other.pid]
+        eventually(lambda: pids_of(needle) == [other.pid])
         said = subprocess.run(under_another, capture_output=True, text=True, check=True).stdout
         assert said == f"[{other.pid}]\n"
         other.communicate(b"\n")

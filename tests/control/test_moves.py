@@ -228,6 +228,24 @@ def test_room_that_is_held_is_no_server(world: World) -> None:
     assert {host["name"]: host["servers"] for host in hosts} == {"h1": 0, "h2": 1, "h3": 0}
 
 
+def test_a_host_that_a_second_move_brings_it_to_has_nothing_left_of_the_first(world: World) -> None:
+    """Seed 1202: the target never heard that the first one was called off, before the second came there."""
+    server, target = boot_on(world, "h1"), {"host": "h2", "block_migration": "auto"}
+    act(world, server, "os-migrateLive", target)
+    world.engine.run_once()
+    world.hosts[1].step()
+    (shown,) = world.nova("GET", f"/servers/{server}/migrations", client=world.admin).json["migrations"]
+    assert world.nova("DELETE", f"/servers/{server}/migrations/{shown['id']}", client=world.admin).status == 202
+    world.engine.run_once()
+    assert [row.host_id for row in world.store.read(lambda tx: departed_from(tx, server))] == [world.hosts[1].host_id]
+    assert act(world, server, "os-migrateLive", target) == 202
+    world.engine.run_once()
+    world.settle()
+    assert world.running()[server] == ["h2"]
+    assert world.store.read(lambda tx: departed_from(tx, server)) == []
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
 @pytest.mark.parametrize("word", ["migrate", "os-migrateLive"])
 def test_a_target_that_dies_on_the_way_is_left_for_another(world: World, word: str) -> None:
     server = boot_on(world, "h1")

@@ -200,7 +200,8 @@ class Hypervisor(Protocol):
         """Make a machine without a guest that waits for this passage on `address`; waits already: the same answer.
 
         Its disks are there: the same files for Copy.NONE, else others of the same sizes. It touches none of them
-        before `activate`, but for what the sender copies. Runs, or waits for another passage: Conflict.
+        before `activate`, but for what the sender copies. Waits for another passage, which was called off: that wait
+        is ended. Runs, or a guest has come: Conflict.
         """
 
     def send(self, instance_id: str, passage: Passage, where: Where) -> Sending:

@@ -172,10 +172,9 @@ class Simulated:
         self._fail_if_queued("receive")
         with self._locked():
             machine = self._read(spec.instance_id)
-            if machine and machine.run != Run.STOPPED:
-                if machine.reason != Reason.RECEIVING or machine.passage != passage.id:
-                    raise Conflict(f"{spec.instance_id} is here already: {machine.run.value}")
-            else:
+            if machine and machine.run != Run.STOPPED and machine.reason != Reason.RECEIVING:
+                raise Conflict(f"{spec.instance_id} is here already: {machine.run.value}")
+            if not machine or machine.run == Run.STOPPED or machine.passage != passage.id:
                 starts, console = (machine.starts, machine.console) if machine else (0, "")
                 waiting = _Machine(Run.PAUSED, Reason.RECEIVING, starts, console)
                 waiting.passage, waiting.key = passage.id, passage.key

@@ -18,7 +18,7 @@ from holdfast.control.operations.network.port_instance import instance_ports_mov
 from holdfast.control.operations.server.placing import server_take
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import allocation_delete
-from holdfast.control.store.host_lease import departed_add
+from holdfast.control.store.host_lease import departed_add, departed_drop
 from holdfast.control.store.instance import instance_change, instance_fetch, observations_delete
 from holdfast.control.store.operation import operations_wake
 from holdfast.control.store.placement.passage import (
@@ -85,6 +85,7 @@ def passage_end(tx: Tx, row: Instance, held: Passage, target: Host, **changes: o
     observations_delete(tx, [row.id])
     if held.kind is PassageKind.LIVE:
         departed_add(tx, row.id, held.source_id, moved.generation, erase=False)
+        departed_drop(tx, row.id, target.id)  # of an earlier try: whoever waits for this one has nothing of it left
     return moved
 
 

@@ -205,14 +205,14 @@ class Qemu:
             raise Conflict(f"{instance_id} does not run") from err
 
     def _listens_already(self, instance_id: str, passage: Passage) -> Where | None:
-        """Where this very passage is waited for; a wait that was interrupted before it began is ended."""
+        """Where this very passage is waited for; a wait for another, or one that was interrupted, is ended."""
         found = self._find(instance_id)
         if not found:
             return None
         note, seen = note_read(self._machines / instance_id), self.machines()[instance_id]
-        if seen.reason is not Reason.RECEIVING or (note is not None and note.id != passage.id):
+        if seen.reason is not Reason.RECEIVING:
             raise Conflict(f"{instance_id} is here already: {seen.run.value} {seen.reason.value}".rstrip())
-        if note is not None:
+        if note is not None and note.id == passage.id:
             return note.where
         self.stop(instance_id, 0)
         return None
