@@ -169,7 +169,7 @@ class HostStandIn:
         self.boots += 1
         self.restart()
 
-    def _admit(self) -> None:
+    def renew(self) -> None:
         """Register if that is due, and renew the lease, as agent and keeper do."""
         boot = f"boot-{self.boots}"
         try:
@@ -183,7 +183,7 @@ class HostStandIn:
 
     def step(self) -> bool:
         """Fetch, reconcile everything, report; returns whether anything was new."""
-        self._admit()
+        self.renew()
         update = self.store.read(lambda tx: host_update_since(tx, self.host_id, self.desk.version))
         before, files_before = dict(self.words), self.keeping.said.everything()
         if update is not None:

@@ -172,6 +172,10 @@ def test_the_word_of_an_operator_does_not_outweigh_a_host_that_reports(world: Wo
     host_id = world.hosts[0].host_id
     with pytest.raises(Conflict, match="alive"):
         world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
+    world.clock.advance_s(HOST_DOWN_S + 1)
+    world.hosts[0].renew()  # its agent hangs
+    with pytest.raises(Conflict, match="its keeper renewed its lease 0 s ago"):
+        world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
     world.hosts[0].die()
     world.clock.advance_s(HOST_DOWN_S + 1)
     missing = world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from holdfast.control.store.host import allocation_sums, allocations_list
 from holdfast.control.store.host_lease import departed_from
 from holdfast.control.store.placement.passage import passages_list
 from holdfast.host.hypervisor.simulated import queue_failure
+from tests.api.volume_world import Cinder
 from tests.conftest import Cloud
 from tests.control.test_evacuation import SHARED, Steady, boot_on, status
 from tests.control.test_operations_crash import run_doomed
@@ -392,3 +393,24 @@ def test_members_that_must_be_apart_do_not_meet_on_their_ways(world: World) -> N
     assert answer.status == 400, "the only other host is taken by the one that is on its way"
     world.settle()
     assert world.running()[first] == ["h3"] and world.running()[second] == ["h2"]
+
+
+def test_a_server_on_its_way_is_given_no_volume_and_keeps_those_it_has(apart: World) -> None:
+    """Seed 1464: a volume that came meanwhile stayed on the host that the server left."""
+    volumes, server = Cinder(apart, apart.admin), boot_on(apart, "h1")
+    volume = volumes.create()
+    apart.settle()
+    apart.hosts[0].deaf = True
+    assert act(apart, server, "os-migrateLive", {"host": "h2", "block_migration": "auto"}) == 202
+    apart.engine.run_once()
+    assert [way.instance_id for way in apart.store.read(passages_list)] == [server]
+    refused = volumes.attach(server, volume)
+    assert refused.status == 409 and "on its way to another host" in refused.body.decode()
+    apart.hosts[0].deaf = False
+    apart.settle()
+    assert apart.running()[server] == ["h2"]
+    volumes.attached(server, volume)
+    assert act(apart, server, "os-migrateLive", {"host": "h1", "block_migration": "auto"}) == 409
+    assert volumes.detach(server, volume).status == 202
+    apart.settle()
+    assert apart.audit() == []

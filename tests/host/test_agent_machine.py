@@ -52,6 +52,7 @@ IN, OUT = Move("m", MoveRole.RECEIVE, "k", "none", "::1"), Move("m", MoveRole.SE
         ({"move": IN}, ON_ITS_WAY, RECEIVED, Act.MOVE),
         ({"move": OUT}, THERE, RUNNING, Act.MOVE),
         ({"move": OUT}, THERE, CRASHED, Act.START),
+        ({"move": OUT}, ON_ITS_WAY, CRASHED, Act.MOVE),  # it may have been sent, and run elsewhere
         ({"generation": 2}, ON_ITS_WAY, RECEIVED, Act.ACTIVATE),
         ({"generation": 2}, ON_ITS_WAY, SENT, Act.ACTIVATE),
         ({"generation": 2}, ON_ITS_WAY, RECEIVING, Act.ACTIVATE),

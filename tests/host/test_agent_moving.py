@@ -117,6 +117,18 @@ def test_a_record_from_before_the_move_wakes_nobody(pair: Pair) -> None:
             assert not host.runs(pair.record)
 
 
+def test_a_guest_that_was_sent_and_ended_here_is_not_started_by_an_old_record(pair: Pair) -> None:
+    """Seed 1460: its host was cut off, its keeper ended what was left, and the lease came before the news."""
+    pair.sent()
+    pair.source.driver.stop(pair.record.instance_id, 0)
+    assert pair.target.reconcile(pair.said(4)).phase is Phase.RUNNING
+    for host in (pair.source, pair.source.again()):
+        for end in (None, MoveEnd("::1", 1, 0)):
+            assert pair.state(host.reconcile(pair.said(2, MoveRole.SEND, end))) is not MoveState.SENT
+            assert not host.runs(pair.record)
+    assert pair.target.runs(pair.record)
+
+
 def test_the_old_owner_takes_the_guest_back_when_the_move_ends_with_it(pair: Pair) -> None:
     pair.sent()
     assert pair.target.reconcile(msgspec.structs.replace(pair.said(4), present=False)).phase is Phase.ABSENT

@@ -81,8 +81,10 @@ def decide_move(machine: Machine, reached: Reached, seen: Observed | None) -> Ac
     """
     run, reason = (seen.run, seen.reason) if seen else (Run.STOPPED, Reason.NONE)
     if machine.move is not None:
-        # a guest that is to be sent and is not there is started as ever first
-        return None if machine.move.role is MoveRole.SEND and run is Run.STOPPED else Act.MOVE
+        # a guest that is to be sent and is not there is started as ever first; not once this try has begun, for it may
+        # have been sent, have ended here by a lease that lapsed, and run elsewhere (seed 1460)
+        begins = machine.move.role is MoveRole.SEND and reached.move != machine.move.id
+        return None if begins and run is Run.STOPPED else Act.MOVE
     # RECEIVING may be an old sight of a guest that has arrived: it is never ended for that, and a driver that still
     # waits refuses to activate
     if reason in ELSEWHERE:
@@ -186,6 +188,8 @@ class Worker:
         before, inbound = self._reached.get(machine.instance_id), move.role is MoveRole.RECEIVE
         if inbound and before.move != move.id and machine.generation > before.generation:
             self._make_way(machine.instance_id)
+        if not inbound:
+            self._reached.put(machine.instance_id, msgspec.structs.replace(before, move=move.id))
         step, seen = self._mover.advance(machine, move, before.move == move.id)
         boot, disk = (machine.boot, machine.disk) if inbound else (before.boot, before.disk)
         newest = max(machine.generation, before.generation)

@@ -22,7 +22,7 @@ class Reached(msgspec.Struct, frozen=True):
     boot: int = 0
     disk: int = 0
     phase: Phase = Phase.STOPPED
-    move: str = ""  # the last move that this host began to receive
+    move: str = ""  # the last move that this host began to receive, or to send
 
 
 class ReachedFiles:

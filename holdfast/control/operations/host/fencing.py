@@ -1,6 +1,6 @@
 """Whether a host is dead, decided in one transaction from what was heard of it and what was seen of it.
 
-    silent    no report for HOST_DOWN_S
+    silent    no report and no renewal of its lease for HOST_DOWN_S: an agent that hangs is no dead host (seed 1387)
     lapsed    its enforced lease ended LEASE_MARGIN_S ago (a lease that does not enforce proves nothing)
     evidence  its power was seen off, or an operator says so, after the last that was heard of it
 
@@ -44,8 +44,8 @@ def fence_try(tx: Tx, host: Host) -> str:
 
 def fence_proof(tx: Tx, host: Host, lease: HostLease) -> tuple[Proof | None, str]:
     """What proves a host dead, or what is missing."""
-    if host.is_up(tx.now_us):
-        return None, f"host {host.name} is alive: it reported {(tx.now_us - host.reported_us) // SECOND_US} s ago"
+    if alive := _alive(host, lease, tx.now_us):
+        return None, alive
     if lease.enforced and not lease.lapsed(tx.now_us):
         left_s = (lease.until_us - tx.now_us) // SECOND_US + LEASE_MARGIN_S
         return None, f"the lease of host {host.name} to lapse in {left_s} s"
@@ -74,13 +74,22 @@ def guarantee_of(tx: Tx, host_id: str, lease: HostLease) -> str:
 def word_given(tx: Tx, host: Host, user_id: str, words: str) -> str:
     """An operator says that a host is off; returns what is still missing, empty when it is fenced.
 
-    Conflict while it reports: what is alive is not off, whatever anybody says.
+    Conflict while it is heard: what is alive is not off, whatever anybody says.
     """
-    if host.is_up(tx.now_us):
-        seen_s = (tx.now_us - host.reported_us) // SECOND_US
-        raise Conflict(f"host {host.name} is alive: it reported {seen_s} s ago. Switch it off first", code="host_alive")
+    if alive := _alive(host, lease_fetch(tx, host.id), tx.now_us):
+        raise Conflict(f"{alive}. Switch it off first", code="host_alive")
     proof_add(tx, host.id, Proof.WORD, user_id, words)
     return fence_try(tx, host)
+
+
+def _alive(host: Host, lease: HostLease, now_us: int) -> str:
+    """What shows that a host is on; empty when nothing was heard of it lately."""
+    words = f"host {host.name} is alive: "
+    if host.is_up(now_us):
+        return f"{words}it reported {(now_us - host.reported_us) // SECOND_US} s ago"
+    if Host.reported_lately(lease.renewed_us, now_us):
+        return f"{words}its keeper renewed its lease {(now_us - lease.renewed_us) // SECOND_US} s ago"
+    return ""
 
 
 def _fence(tx: Tx, host: Host, lease: HostLease, proof: Proof) -> None:

@@ -19,6 +19,7 @@ from holdfast.control.operations.volume.files import MAKE, act_insert, volume_of
 from holdfast.control.operations.volume.machines import machine_changed, machine_has, machine_let_go
 from holdfast.control.store.database import Tx
 from holdfast.control.store.instance import instance_fetch
+from holdfast.control.store.placement.passage import passage_fetch
 from holdfast.control.store.volume.attachments import (
     attachment_delete,
     attachment_insert,
@@ -27,6 +28,7 @@ from holdfast.control.store.volume.attachments import (
     attachments_of_instances,
 )
 from holdfast.control.store.volume.rows import file_is_being_copied, row_update
+from holdfast.domain.host import PassageKind
 from holdfast.domain.instance import Instance, require_idle
 from holdfast.domain.volume import Attachment, Volume, VolumeState, device_of, move, require
 
@@ -113,6 +115,7 @@ def volume_attach_begin(
         raise BadInput(f"Invalid volume: volume {row.id} already attached")
     state = require(row, "attach")
     require_idle(instance, "attach_volume")
+    _stands_still(tx, instance.id, "attach_volume")
     if row.host_id and row.host_id != instance.host_id:
         raise Conflict(
             f"Volume {row.id} is kept on another host than server {instance.id}: its data cannot be reached from there"
@@ -139,6 +142,13 @@ def volume_attach_begin(
     return attachment
 
 
+def _stands_still(tx: Tx, instance_id: str, act: str) -> None:
+    """Conflict while a server is on its way: what was decided about its disks is no more true (seed 1464)."""
+    way = passage_fetch(tx, instance_id)
+    if way is not None and way.kind is not PassageKind.RETURN:
+        raise Conflict(f"Cannot '{act}' instance {instance_id} while it is on its way to another host")
+
+
 def _slot(tx: Tx, instance: Instance, device: str) -> tuple[int, str]:
     """A free port of the machine, and the name that it most likely gives the disk; the one asked for, if it is free."""
     taken = {other.slot for other in attachments_of_instances(tx, [instance.id])}
@@ -162,6 +172,7 @@ def volume_detach_begin(tx: Tx, row: Volume, attachment: Attachment, user_id: st
         raise Conflict(
             f"Invalid volume: Unable to detach volume. Volume status must be 'in-use', but is '{row.state}'."
         )
+    _stands_still(tx, attachment.instance_id, "detach_volume")
     attachment_update(tx, attachment, present=False)
     generation = machine_changed(tx, attachment.instance_id)
     changed = row_update(tx, row, state=move(row.state, "detach"))
