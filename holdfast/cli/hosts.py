@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -135,7 +136,9 @@ def _plug(options: Namespace, output: Output) -> int:
 
 
 def _admin(options: Namespace) -> Cloud:
-    options.admin = True
+    """As the administrator; where the state directory is not, as whoever the environment names."""
+    here = os.access(Path(options.state) / "credentials.json", os.R_OK)
+    options.admin = here or not os.environ.get("OS_AUTH_URL")
     return cloud_of(options)
 
 
