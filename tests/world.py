@@ -149,7 +149,10 @@ class HostStandIn:
         self.desk = Desk(self.host_id)
         reached = ReachedFiles(self.home / "reached")
         network = SimulatedNetwork()
-        self.files = VolumeFiles(self.home / "volumes", blank_image)
+        shared = bool(self.capabilities.disk_store)
+        self.files = VolumeFiles(
+            (self.home.parent / "shared" if shared else self.home) / "volumes", blank_image, shared
+        )
         self.worker = Worker(
             self.hypervisor,
             Networking(network, self.desk),
