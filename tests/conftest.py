@@ -265,6 +265,19 @@ def cloud(tmp_path: Path, clock: HeldClock) -> Iterator[Cloud]:
 
 
 @pytest.fixture
+def postgres_cloud(postgres_store_url: str, tmp_path: Path, clock: HeldClock) -> Iterator[Cloud]:
+    """The same on PostgreSQL: for what several replicas do at once, and for what the other database might not hold."""
+    settings = Settings(state=str(tmp_path), store=postgres_store_url)
+    database = Database(settings.store_url, clock.now_us)
+    known = database.write(lambda tx: identity_bootstrap(tx, password_hashes()))
+    services = make_services(settings, database, clock)
+    application = make_application(services)
+    yield Cloud(services, application, Client(application), clock, known)
+    application.close()
+    database.close()
+
+
+@pytest.fixture
 def world(cloud: Cloud, tmp_path: Path) -> Any:
     """A cloud with one simulated host; tests.world says what it can do."""
     from tests.world import World

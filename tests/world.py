@@ -14,6 +14,7 @@ import msgspec
 
 from holdfast.base.config import Settings
 from holdfast.base.errors import Conflict
+from holdfast.base.limits import OPERATION_LEASE_S
 from holdfast.control.operations.engine import Engine
 from holdfast.control.operations.flavor import flavors_bootstrap
 from holdfast.control.operations.host.lease import host_register, lease_renew
@@ -80,6 +81,13 @@ class World:
                 return
         raise AssertionError("it does not settle")
 
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass in which the control plane is there: it looks before anybody could think that it was not."""
+        while seconds > 0:
+            self.clock.advance_s(min(seconds, OPERATION_LEASE_S))
+            seconds -= OPERATION_LEASE_S
+            self.settle()
+
     def boot(self, name: str = "web", **words: Any) -> str:
         """Ask for a server and return its id, accepted and no more."""
         body = {"name": name, "imageRef": IMAGE, "flavorRef": "42", "networks": "auto", **words}
@@ -141,7 +149,10 @@ class HostStandIn:
         self.desk = Desk(self.host_id)
         reached = ReachedFiles(self.home / "reached")
         network = SimulatedNetwork()
-        self.files = VolumeFiles(self.home / "volumes", blank_image)
+        shared = bool(self.capabilities.disk_store)
+        self.files = VolumeFiles(
+            (self.home.parent / "shared" if shared else self.home) / "volumes", blank_image, shared
+        )
         self.worker = Worker(
             self.hypervisor,
             Networking(network, self.desk),

@@ -13,7 +13,7 @@ from holdfast.base.errors import BadInput, Conflict, Unavailable
 from holdfast.base.limits import DRAIN_S, FENCE_WAIT_S, WATCH_S
 from holdfast.cli.drains import drain_run
 from holdfast.cli.output import Output, age
-from holdfast.cli.session import cloud_of
+from holdfast.cli.session import admin_cloud_of
 from holdfast.client.cloud import Cloud
 from holdfast.client.text import instant_s
 
@@ -35,7 +35,7 @@ def host_arguments(parser: ArgumentParser) -> None:
 
 def host_run(options: Namespace, output: Output) -> int:
     """Do it."""
-    cloud = _admin(options)
+    cloud = admin_cloud_of(options)
     if options.action == "list":
         return _hosts(cloud, output)
     if not options.name:
@@ -74,7 +74,7 @@ def evacuate_run(options: Namespace, output: Output) -> int:
     """Start its servers elsewhere; repeated, it says what goes on. 1 when a server cannot go."""
     body = {"dry_run": options.dry_run, "target": options.target, "rebuild": options.rebuild_from_image}
     path = f"/operator/v1/hosts/{quote(options.name, safe='')}/evacuate"
-    verdicts = _admin(options).post("holdfast", path, body)["servers"]
+    verdicts = admin_cloud_of(options).post("holdfast", path, body)["servers"]
     if output.as_json:
         output.document(verdicts)
     elif verdicts:
@@ -96,7 +96,7 @@ def evacuations_arguments(parser: ArgumentParser) -> None:
 
 def evacuations_run(options: Namespace, output: Output) -> int:
     """Print the evacuations, newest first, each with its step and reason."""
-    cloud = _admin(options)
+    cloud = admin_cloud_of(options)
     if options.watch:
         return _watch(cloud, output)
     acts = _acts(cloud, options.open)
@@ -132,11 +132,6 @@ def _plug(options: Namespace, output: Output) -> int:
     output.line(f"pulled the plug of {options.name}, with {guests} guests; next: holdfast evacuations --watch")
     output.line(f"to put it back: holdfast host start {options.name}")
     return 0
-
-
-def _admin(options: Namespace) -> Cloud:
-    options.admin = True
-    return cloud_of(options)
 
 
 def _hosts(cloud: Cloud, output: Output) -> int:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from holdfast.base.errors import BadInput
 from holdfast.base.limits import JOIN_TOKEN_MAX_S, JOIN_TOKEN_S
 from holdfast.cli.output import Output
-from holdfast.cli.session import cloud_of
+from holdfast.cli.session import admin_cloud_of
 
 _PATH = "/operator/v1/join-tokens"
 MINUTE_S = 60
@@ -25,8 +25,7 @@ def token_arguments(parser: ArgumentParser) -> None:
 
 def token_run(options: Namespace, output: Output) -> int:
     """Make one and print the command for the other machine."""
-    options.admin = True
-    cloud = cloud_of(options)
+    cloud = admin_cloud_of(options)
     if options.revoke:
         cloud.delete("holdfast", f"{_PATH}/{quote(options.revoke, safe='')}")
         output.event("revoked", id=options.revoke)

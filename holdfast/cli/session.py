@@ -27,6 +27,13 @@ def cloud_of(options: Namespace) -> Cloud:
     return Cloud(Http(), credentials, TokenCache(_private(options, credentials, ".cache/holdfast") / "tokens.json"))
 
 
+def admin_cloud_of(options: Namespace) -> Cloud:
+    """As the administrator; where the state directory is not, as whoever the environment names."""
+    here = os.access(Path(options.state) / "credentials.json", os.R_OK)
+    options.admin = here or not os.environ.get("OS_AUTH_URL")
+    return cloud_of(options)
+
+
 def key_path(options: Namespace, credentials: Credentials) -> Path:
     """Where the command line's own ssh key is."""
     return _private(options, credentials, ".ssh") / "holdfast_ed25519"

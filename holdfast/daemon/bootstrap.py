@@ -25,6 +25,7 @@ from holdfast.control.store.host import host_insert
 from holdfast.control.store.identity.identity import user_by_name
 from holdfast.control.store.migrate import migrate
 from holdfast.control.store.postgresql.standby import standby_is_waited_for
+from holdfast.control.store.sqlite.damage import damage_check
 from holdfast.daemon.first_users import USERS, credentials_write, passwords_make
 from holdfast.daemon.places import Places, write_private
 from holdfast.domain.identity import DEFAULT_DOMAIN
@@ -33,6 +34,7 @@ from holdfast.domain.identity import DEFAULT_DOMAIN
 @contextmanager
 def opened(settings: config.Settings) -> Iterator[tuple[Database, str]]:
     """The store with its tables as this release needs them, and a sentence about it."""
+    damage_check(settings.store_url)
     store = Database(settings.store_url)
     try:
         done = migrate(store)

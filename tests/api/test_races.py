@@ -1,6 +1,6 @@
 """Many ask for the same at once, of two control replicas on one store: what there is goes to as many, and once.
 
-FAULTS MIG-06 and STK-09.
+FAULTS MIG-06, STK-09 and EVA-09.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S
 from holdfast.control.store.database import Database
+from holdfast.control.store.operation import evacuations_list
 from holdfast.daemon.composition import make_application, make_services
+from holdfast.domain.operation import OperationState
 from tests.client import Client
 from tests.conftest import Cloud
 from tests.world import CAPABILITIES, IMAGE, World
 
 SLOTS, ASKED, DELETES = 10, 50, 100
+DEAD_HOSTS_SERVERS, EVACUATE_SERVER, EVACUATE_HOST = 4, 10, 6
 RESERVED_MIB = 512
 
 
@@ -78,3 +82,38 @@ def test_a_hundred_deletes_at_once_are_one(world: World) -> None:
     limits = clients[0].get("/compute/v2.1/limits").json["limits"]["absolute"]
     assert (limits["totalInstancesUsed"], limits["totalCoresUsed"], limits["totalRAMUsed"]) == (0, 0, 0)
     assert world.running() == {} and world.audit() == []
+
+
+def test_evacuations_asked_for_of_two_replicas_at_once_are_one_for_each_server(
+    postgres_cloud: Cloud, tmp_path: Path
+) -> None:
+    shared = msgspec.structs.replace(CAPABILITIES, disk_store="11111111-2222-4333-8444-555555555555")
+    world = World(postgres_cloud, tmp_path, hosts=3, capabilities=shared)
+    clients = [client.with_headers(openstack_api_version="compute 2.96") for client in replicas(world)]
+    asked = {"imageRef": IMAGE, "flavorRef": "42", "networks": "none", "availability_zone": "nova:h1"}
+    bodies = [{"server": {"name": f"s{number}", **asked}} for number in range(DEAD_HOSTS_SERVERS)]
+    servers = [clients[0].post("/compute/v2.1/servers", body).json["server"]["id"] for body in bodies]
+    world.settle()
+    world.hosts[0].die()
+    world.pass_time(HOST_LEASE_S + LEASE_MARGIN_S + HOST_DOWN_S)
+
+    def evacuate(number: int) -> int:
+        client, which = clients[number % 2], number // 2
+        if which < EVACUATE_HOST // 2:
+            return client.post("/operator/v1/hosts/h1/evacuate", {}).status
+        server = servers[which % DEAD_HOSTS_SERVERS]
+        return client.post(f"/compute/v2.1/servers/{server}/action", {"evacuate": {}}).status
+
+    count = EVACUATE_HOST + 2 * EVACUATE_SERVER
+    with ThreadPoolExecutor(count) as pool:
+        answers = set(pool.map(evacuate, range(count)))
+    assert answers == {200, 202}
+    world.settle()
+    acts = world.store.read(lambda tx: evacuations_list(tx, open_only=False, limit=100))
+    assert sorted(act.resource_id for act in acts) == sorted(servers)
+    assert {act.state for act in acts} == {OperationState.DONE}
+    assert {server: len(hosts) for server, hosts in world.running().items()} == dict.fromkeys(servers, 1)
+    assert all(hosts != ["h1"] for hosts in world.running().values())
+    world.hosts[0].come_back()
+    world.settle()
+    assert world.audit() == []

@@ -271,8 +271,7 @@ def test_a_guest_that_does_not_let_go_keeps_the_volume_and_the_owner_is_told(cin
     assert cinder.detach(server_id, volume_id).status == 202
     cinder.world.settle()
     assert cinder.status(volume_id) == "detaching"
-    cinder.world.clock.advance_s(VOLUME_DETACH_S + 1)
-    cinder.world.settle()
+    cinder.world.pass_time(VOLUME_DETACH_S + 1)
     shown = cinder.show(volume_id)
     assert shown["status"] == "in-use"
     assert "let go" in shown["holdfast_reason"]
@@ -299,8 +298,7 @@ def test_an_attach_that_cannot_be_gives_the_volume_back(cinder: Cinder) -> None:
         queue_failure(cinder.world.hosts[0].home, "plug", Conflict("no port"))
     assert cinder.attach(server_id, volume_id).status == 200
     cinder.world.settle()
-    cinder.world.clock.advance_s(OPERATION_DEADLINE_S + 1)
-    cinder.world.settle()
+    cinder.world.pass_time(OPERATION_DEADLINE_S + 1)
     shown = cinder.show(volume_id)
     assert (shown["status"], shown["attachments"]) == ("available", [])
     assert "no port" in shown["holdfast_reason"]
@@ -314,8 +312,7 @@ def test_a_growth_that_the_guest_never_sees_ends_with_the_old_size(cinder: Cinde
         queue_failure(cinder.world.hosts[0].home, "grow", Unavailable("frozen"))
     cinder.act(volume_id, "os-extend", {"new_size": 2})
     cinder.world.settle()
-    cinder.world.clock.advance_s(OPERATION_DEADLINE_S + 1)
-    cinder.world.settle()
+    cinder.world.pass_time(OPERATION_DEADLINE_S + 1)
     assert (cinder.status(volume_id), cinder.show(volume_id)["size"]) == ("in-use", 1)
 
 
@@ -342,8 +339,7 @@ def test_a_host_that_is_away_ends_a_create_with_a_reason(two: Cinder) -> None:
         host.away = True
     clone = two.create(1, source_volid=source)
     two.world.settle()
-    two.world.clock.advance_s(VOLUME_MAKE_S + 1)
-    two.world.settle()
+    two.world.pass_time(VOLUME_MAKE_S + 1)
     shown = two.show(clone)
     assert shown["status"] == "error" and shown["holdfast_reason"]
     assert two.delete(clone).status == 202

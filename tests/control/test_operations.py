@@ -177,8 +177,7 @@ def test_what_no_host_answers_ends_at_its_deadline_with_the_reason(world: World)
     world.hosts[0].away = True
     server_id = world.boot()
     world.settle()
-    world.clock.advance_s(OPERATION_DEADLINE_S + 1)
-    world.settle()
+    world.pass_time(OPERATION_DEADLINE_S + 1)
     assert world.status(server_id) == "ERROR"
     assert "did not end within" in world.server(server_id)["fault"]["message"]
 

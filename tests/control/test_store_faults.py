@@ -1,12 +1,13 @@
 """The embedded store when processes are killed, the disk is full or fails: what was answered is kept.
 
-DBT-02 to DBT-04 and DBT-13, FEATURES C2; when the power goes: tests/blackbox/test_power_cuts.py. Writers are processes
+DBT-02 to DBT-05 and DBT-13, FEATURES C2; when the power goes: tests/blackbox/test_power_cuts.py. Writers are processes
 of their own, which print a number once its write was answered.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from holdfast.base.errors import Unavailable
 from holdfast.base.limits import STORE_WAL_BYTES
@@ -39,6 +41,15 @@ def work(thread):
 workers = [threading.Thread(target=work, args=(n,)) for n in range(threads)]
 [each.start() for each in workers]
 [each.join() for each in workers]
+"""
+
+
+MIGRATION = """
+import sys
+from holdfast.control.store.database import Database
+from holdfast.control.store.migrate import migrate
+store = Database(sys.argv[1], lambda: 1)
+assert migrate(store)
 """
 
 
@@ -133,3 +144,38 @@ def test_the_log_of_writes_shrinks_when_a_reader_that_held_it_is_gone(tmp_path: 
         store.write(lambda tx, key=f"after-{number}": quota_set(tx, key, {"cores": 1}))  # type: ignore[misc]
     assert log.stat().st_size <= STORE_WAL_BYTES
     store.close()
+
+
+LOG_LOCKS = re.compile(r"fcntl\(\d+<\S+-shm>, F_SETLK, \{l_type=F_WRLCK, l_whence=SEEK_SET, l_start=(120|121),")
+WRITES, COPIES = "120", "121"  # the bytes that SQLite locks in its index of the log
+
+
+def outside_the_lock(trace: Path) -> tuple[set[str], set[str]]:
+    """Which of SQLite's own locks on the log one process took, and which of them while it had not the writers' lock."""
+    taken, alone, held = set(), set(), False
+    for line in trace.read_text().splitlines():
+        if "flock resumed" in line or ".lock>, LOCK_" in line:
+            held = line.endswith("= 0") and "LOCK_UN" not in line
+        if found := LOG_LOCKS.search(line):
+            taken.add(found[1])
+            alone |= set() if held else {found[1]}
+    return taken, alone
+
+
+def test_whoever_writes_the_log_or_copies_it_to_the_file_has_the_writers_lock(tmp_path: Path) -> None:
+    """Releases of SQLite up to 3.51.2 lose writes when one process begins the log anew while another copies it."""
+    store = Database(url_of(tmp_path), HeldClock().now_us)
+    store.read(lambda tx: tx.all(text("SELECT * FROM sqlite_master")))  # it has it open: nobody else is first, or last
+    traces = [tmp_path / f"trace-{number}" for number in range(3)]
+    strace = [("strace", "-f", "-y", "-qq", "-o", str(trace), "-e", "trace=flock,fcntl") for trace in traces]
+    upgrade = (*strace[0], sys.executable, "-c", MIGRATION, url_of(tmp_path))
+    subprocess.run(upgrade, cwd=ROOT, check=True, timeout=60)
+    alive = [writer(tmp_path, "ab"[number] * 100_000, 2, 25, *strace[1 + number]) for number in range(2)]
+    for process in alive:
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    store.close()
+    seen = [outside_the_lock(trace) for trace in traces]
+    assert [alone for _, alone in seen] == [set(), set(), set()]
+    assert all(WRITES in taken for taken, _ in seen) and any(COPIES in taken for taken, _ in seen)
+    assert len(kept(tmp_path)) == 100

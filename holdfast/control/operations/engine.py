@@ -2,7 +2,8 @@
 
 Recovery is the normal loop: a replica that died holds an operation up for one lease and no longer, and not even
 that once it is back under its name. One operation that cannot be read or whose step raises something unforeseen
-fails alone, after a few tries, and the others of its batch are not touched (STK-10).
+fails alone, after a few tries, and the others of its batch are not touched (STK-10). A deadline counts only time in
+which somebody was there to look (STK-11).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
 from holdfast.base.config import Settings
 from holdfast.base.errors import Bug, HoldfastError, Unavailable
-from holdfast.base.limits import OPERATION_ATTEMPTS, RECONCILE_PERIOD_S
+from holdfast.base.limits import OPERATION_ATTEMPTS, OPERATION_LEASE_S, RECONCILE_PERIOD_S
 from holdfast.control.operations.act import Act, Outcome, Work
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.operation import (
@@ -23,6 +24,7 @@ from holdfast.control.store.operation import (
     operation_event_add,
     operation_is_mine,
     operation_next_due,
+    operation_postpone,
     operation_write,
     operations_abandoned,
     operations_claim,
@@ -99,6 +101,7 @@ class Engine:
         act = self._acts.get(operation.kind)
         if act is None:
             raise Bug(f"no act is registered under {operation.kind!r}")
+        operation = _less_the_time_alone(tx, operation)
         work = Work(tx, self._settings, operation, dict(operation.data))
         index = act.index(operation.step)
         while index < len(act.steps):
@@ -158,6 +161,17 @@ class Engine:
             operation_event_add(tx, operation.id, operation.step, "retried", detail=err.message)
             return
         _undo(work, act, act.index(operation.step), err)
+
+
+def _less_the_time_alone(tx: Tx, operation: Operation) -> Operation:
+    """Time in which no replica looked is not taken from an act: hosts could not be told, nor say anything.
+
+    One look's worth of it counts, so that acts end also where every look comes late.
+    """
+    alone_us = tx.now_us - operation.updated_us
+    if not operation.deadline_us or alone_us <= OPERATION_LEASE_S * SECOND_US:
+        return operation
+    return operation_postpone(tx, operation, alone_us - RECONCILE_PERIOD_S * SECOND_US)
 
 
 def _next_look_us(now_us: int, together: bool) -> int:

@@ -58,9 +58,10 @@ class Evacuations:
         done: Counter[str] = Counter()
         for host in hosts:
             lease = leases.get(host.id) or nobody(host.id)
+            fenced = lease.phase is HostPhase.FENCED
             if _may_be_dead(host, lease, now_us):
-                done += self._store.write(partial(_fence, host.id))
-            while lease.phase is HostPhase.FENCED:
+                done["fenced"] += (fenced := self._store.write(partial(_fence, host.id)))
+            while fenced:
                 begun = self._store.write(partial(self._evacuate, host.id))
                 done += begun
                 if begun["evacuations"] < OPERATIONS_PER_TICK:
@@ -112,6 +113,6 @@ def _may_be_dead(host: Host, lease: HostLease, now_us: int) -> bool:
     return host.is_lost(now_us) and lease.phase is not HostPhase.FENCED and lease.enforced and lease.lapsed(now_us)
 
 
-def _fence(host_id: str, tx: Tx) -> Counter[str]:
+def _fence(host_id: str, tx: Tx) -> bool:
     host = host_fetch(tx, host_id)
-    return Counter(fenced=1) if host is not None and not fence_try(tx, host) else Counter()
+    return host is not None and not fence_try(tx, host)

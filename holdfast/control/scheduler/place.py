@@ -140,6 +140,12 @@ def place(request: Request, rooms: Sequence[Room]) -> Decision:
     return Decision(best.host.id, rejected)
 
 
+def silent(request: Request, rooms: Sequence[Room]) -> list[str]:
+    """The hosts that could take it if they were heard."""
+    quiet = [replace(room, up=True) for room in rooms if not room.up]
+    return [room.host.name for room in quiet if not _against(request, room)]
+
+
 def fitting(request: Request, rooms: Sequence[Room]) -> list[Room]:
     """Every host that is possible, best first: `place` takes the first."""
     fit = [room for room in rooms if not _against(request, room)]

@@ -6,8 +6,6 @@ waits for the first (SQLite's writer lock, PostgreSQL's advisory lock) and then 
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,9 +65,5 @@ def _alone(store: Database) -> Iterator[None]:
             finally:
                 keeper.execute(text(f"SELECT pg_advisory_unlock({_LOCK_NUMBER})"))
         return
-    lock = os.open(f"{store.path}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with store.writers_held():  # also those of a release before this one, which may be running
         yield
-    finally:
-        os.close(lock)

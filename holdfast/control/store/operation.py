@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     Column,
     Index,
@@ -292,6 +293,13 @@ def operation_extend(tx: Tx, row: Operation, deadline_s: int) -> None:
     """Give an operation so long from now: what it turned out to be takes longer."""
     until_us = tx.now_us + deadline_s * SECOND_US
     tx.run(update(operation).where(operation.c.id == row.id).values(deadline_us=until_us))
+
+
+def operation_postpone(tx: Tx, row: Operation, by_us: int) -> Operation:
+    """Move the deadline of an operation by time that does not count; returns the row as it is then."""
+    deadline_us = row.deadline_us + by_us
+    tx.run(update(operation).where(operation.c.id == row.id).values(deadline_us=deadline_us))
+    return msgspec.structs.replace(row, deadline_us=deadline_us)
 
 
 def operation_fail(tx: Tx, row: Operation, error: str, code: str) -> None:

@@ -1,20 +1,23 @@
 """Create a server: choose a host and claim its room, then see it run there.
 
 leave     wait until no host holds it (a host that failed it removes its trace first)
-schedule  place, claim and own in one transaction
+schedule  place, claim and own in one transaction; a host that is silent, and could take it, is waited for
 spawn     wait for the host's report; a failure that another host may not have, or its death, goes back to `leave`
 """
 
 from __future__ import annotations
 
-from holdfast.base.limits import OPERATION_DEADLINE_S
+from holdfast.base.clock import SECOND_US
+from holdfast.base.errors import NoCapacity
+from holdfast.base.limits import HOST_DOWN_S, OPERATION_DEADLINE_S
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go, wait
 from holdfast.control.operations.host.holders import holder_is_fenced, holder_left
 from holdfast.control.operations.server import acts as server
-from holdfast.control.operations.server.placing import server_place
+from holdfast.control.operations.server.placing import request_of, rooms, server_place
+from holdfast.control.scheduler.place import silent
 from holdfast.control.store.host_lease import hosts_sharing_disks
 from holdfast.control.store.instance import instance_change, instance_update
-from holdfast.domain.instance import move
+from holdfast.domain.instance import Instance, move
 from holdfast.domain.observed import Phase
 
 HOSTS_TRIED_MAX = 3
@@ -32,9 +35,25 @@ def _schedule(work: Work) -> Outcome:
     row = work.instance()
     if row.host_id:
         return NEXT
-    placed, decision = server_place(work.tx, work.settings, row, work.data.get("avoid", {}))
+    try:
+        placed, decision = server_place(work.tx, work.settings, row, work.data.get("avoid", {}))
+    except NoCapacity as err:
+        if not _may_be_heard(work, row):
+            raise
+        return wait(err.message)
     work.data.update(host_id=placed.host_id, generation=placed.generation, rejected=dict(decision.rejected))
     return Outcome("next", f"on {server.host_name(work, placed)}")
+
+
+def _may_be_heard(work: Work, row: Instance) -> bool:
+    """Whether a host that could take it is silent, and had no HOST_DOWN_S yet to say something.
+
+    When the control plane was away, all hosts are silent at first, and none of them is dead.
+    """
+    since_us = work.data.setdefault("unheard_us", work.tx.now_us)
+    if work.tx.now_us - since_us >= HOST_DOWN_S * SECOND_US:
+        return False
+    return bool(silent(request_of(work.tx, row, work.data.get("avoid", {}), ""), rooms(work.tx, work.settings)))
 
 
 def _unschedule(work: Work) -> None:
