@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import commands, guests, idle, images, kills, machine, scale, servers, tokens, yardstick
+from bench import commands, evacuation, guests, idle, images, kills, machine, scale, servers, tokens, yardstick
 from bench.cloud import ROOT, Cloud, cloud_up
 from bench.load import Figures
 from bench.targets import table
@@ -58,8 +58,9 @@ OWN = (
     OwnCloud("guests", guests.guests, (5, 2)),
     OwnCloud("hosts", scale.idle_hosts, (90, 30)),
     OwnCloud("dead_host", scale.dead_host, (1000, 200)),
+    OwnCloud("evacuation", evacuation.evacuation, (20, 4)),
 )
-LONG = ("hosts", "dead_host")  # measured when they are asked for
+LONG = ("hosts", "dead_host", "evacuation")  # measured when they are asked for
 SHARED = (
     Benchmark("idle", idle.idle, (10, 3)),
     Benchmark("commands", commands.commands, (10, 5)),

@@ -25,7 +25,7 @@ from bench.client import Answer, Http
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "from holdfast.cli.main import main; main()"
 MICROVERSION = "2.90"
-PREFIX, PRIVATE_CIDR, PUBLIC_CIDR = "hfben", "10.72.0.0/16", "172.24.72.0/24"
+PREFIX, PRIVATE_CIDR, PUBLIC_CIDR = "hfbn", "10.72.0.0/16", "172.24.72.0/24"
 COMMAND_S = 300
 
 
@@ -59,12 +59,12 @@ class Cloud:
             raise Failed(f"holdfast {words[0]} ended with {done.returncode}: {(done.stderr or done.stdout).decode()}")
         return done.stdout.decode()
 
-    def up(self) -> float:
-        """Bring it up; returns the seconds that took."""
+    def up(self, *more: str) -> float:
+        """Bring it up, with more flags; returns the seconds that took."""
         kind = ["--hypervisor", "simulated" if self.simulated else "qemu", "--port", str(self.port)]
         names = ["--prefix", PREFIX, "--private-cidr", PRIVATE_CIDR, "--public-cidr", PUBLIC_CIDR]
         began_s = time.perf_counter()
-        self.run("up", *kind, *names)
+        self.run("up", *kind, *names, *more)
         return time.perf_counter() - began_s
 
     def pids(self) -> dict[str, int]:

@@ -26,7 +26,7 @@ BOOT_S = 120
 async def guests(runs: int) -> Figures:
     """`up` from nothing with a proving guest, again, then launches and bare boots in turn."""
     with cloud_directory(simulated=False) as cloud:
-        _packages_put(cloud)
+        packages_put(cloud)
         figures: Figures = {"up_s": round(cloud.up(), 2), "second_up_s": round(cloud.up(), 2)}
         launches, bares = [], []
         for number in range(runs):
@@ -35,10 +35,10 @@ async def guests(runs: int) -> Figures:
         launch_s, bare = median_ms(launches) / 1000, median_ms(bares) / 1000
         figures |= {"launch_to_ssh_s": round(launch_s, 2), "bare_to_ssh_s": round(bare, 2)}
         figures |= {"launch_over_bare_s": round(launch_s - bare, 2), "launch_by_bare": round(launch_s / bare, 2)}
-        return {**figures, "accelerator": _accelerator(cloud)}
+        return {**figures, "accelerator": accelerator_of(cloud)}
 
 
-def _packages_put(cloud: Cloud) -> None:
+def packages_put(cloud: Cloud) -> None:
     """The guest's packages, as a second `up` on a machine would find them: their download is not measured."""
     kept = Path(os.environ.get("HOLDFAST_TEST_CACHE") or Path.home() / ".cache/holdfast-test")
     kept.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,8 @@ def _packages_put(cloud: Cloud) -> None:
     shutil.copytree(kept / "packages", cloud.state / "packages" / "packages", symlinks=True)
 
 
-def _accelerator(cloud: Cloud) -> str:
+def accelerator_of(cloud: Cloud) -> str:
+    """kvm or tcg, as an agent of the cloud said."""
     log = next((cloud.state / "logs").glob("agent-*.log")).read_text()
     return "kvm" if "accelerator=kvm" in log else "tcg"
 
@@ -71,7 +72,7 @@ def bare_s(cloud: Cloud) -> float:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = _qemu(cloud, room, port)
+        command = bare_command(cloud, room, port)
         began_s = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:
@@ -85,7 +86,8 @@ def bare_s(cloud: Cloud) -> float:
             process.wait()
 
 
-def _qemu(cloud: Cloud, room: Path, port: int) -> list[str]:
+def bare_command(cloud: Cloud, room: Path, port: int) -> list[str]:
+    """A bare QEMU of the tiny guest, with its files in `room`, where a key pair lies; ssh is on the port."""
     built = next((cloud.state / "built").glob("tiny-*"))
     shutil.copyfile(built / "disk.qcow2", room / "disk")
     keys = {"mine": (room / "key.pub").read_text()}
@@ -93,7 +95,7 @@ def _qemu(cloud: Cloud, room: Path, port: int) -> list[str]:
     drive = iso_image({"openstack/latest/meta_data.json": json.dumps(about).encode()}, "config-2")
     (room / "drive").write_bytes(drive)
     return [
-        *("qemu-system-x86_64", "-machine", "q35", *accelerator_options(_accelerator(cloud)), "-nodefaults"),
+        *("qemu-system-x86_64", "-machine", "q35", *accelerator_options(accelerator_of(cloud)), "-nodefaults"),
         *("-m", str(MEMORY_MIB), "-smp", "1", "-display", "none", "-serial", f"file:{room}/serial"),
         *("-kernel", str(built / "kernel"), "-initrd", str(built / "ramdisk"), "-append", KERNEL_ARGUMENTS),
         *("-drive", f"file={room}/disk,format=qcow2,if=virtio", "-drive", f"file={room}/drive,format=raw,if=virtio"),

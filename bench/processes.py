@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -16,6 +17,13 @@ def cpu_s(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def started_s(pid: int) -> float:
+    """The instant at which a process began, to the hundredth of a second."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        ticks = int(file.read().rpartition(b")")[2].split()[19])
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / TICKS_PER_S
 
 
 def pss_bytes(pid: int) -> int:

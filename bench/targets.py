@@ -37,6 +37,7 @@ TARGETS = (
     Target("hosts", "control_cpu_percent_of_a_core", 20),
     Target("hosts", "renewals_late", 0),
     Target("dead_host", "running_s", 10),
+    Target("evacuation", "beyond_lease_and_boot_s", 2),
     *(Target("kills", f"{name}_active_of_24", 24, least=True) for name in ("control", "agent", "keeper", "supervisor")),
 )
 

@@ -17,7 +17,7 @@ from holdfast.base.errors import Conflict
 from holdfast.base.limits import OPERATION_LEASE_S
 from holdfast.control.operations.engine import Engine
 from holdfast.control.operations.flavor import flavors_bootstrap
-from holdfast.control.operations.host.lease import host_register, lease_renew
+from holdfast.control.operations.host.lease import Renewal, host_register, lease_renew
 from holdfast.control.operations.host_desired import host_update_since
 from holdfast.control.operations.host_report import host_report_apply
 from holdfast.control.operations.image import image_new
@@ -184,13 +184,16 @@ class HostStandIn:
         """Register if that is due, and renew the lease, as agent and keeper do."""
         boot = f"boot-{self.boots}"
         try:
-            self.store.write(lambda tx: lease_renew(tx, self.settings, self.host_id, self.incarnation, boot))
+            self.store.write(lambda tx: lease_renew(tx, self._renewal(boot)))
         except Conflict:
             registered = self.store.write(lambda tx: host_register(tx, self.host_id, boot, self.name))
             self.incarnation = registered.incarnation
             self.desk.reset()
             self.words.clear()
-            self.store.write(lambda tx: lease_renew(tx, self.settings, self.host_id, self.incarnation, boot))
+            self.store.write(lambda tx: lease_renew(tx, self._renewal(boot)))
+
+    def _renewal(self, boot: str) -> Renewal:
+        return Renewal(self.host_id, self.incarnation, boot, self.settings.evacuate == "auto")
 
     def step(self) -> bool:
         """Fetch, reconcile everything, report; returns whether anything was new."""

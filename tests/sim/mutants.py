@@ -50,8 +50,8 @@ def lease_waited_for(put: Put) -> None:
 
 def incarnation(put: Put) -> None:
     """Whoever speaks for a host is believed, fenced or not."""
-    for module in (lease, handlers):
-        put(module, "host_admitted", lambda tx, host_id, number: lease_fetch(tx, host_id))
+    for module in (lease, host_report):
+        put(module, "lease_refusal", lambda row, number: None)
 
 
 def departed(put: Put) -> None:
@@ -99,11 +99,12 @@ def shared_disk_kept(put: Put) -> None:
 def boot_that_registered(put: Put) -> None:
     """A lease is granted to any boot of a host."""
 
-    def renew(tx: Any, settings: Any, host_id: str, number: int, boot_id: str) -> Any:
-        return real(tx, settings, host_id, number, lease_fetch(tx, host_id).boot_id)
+    def renew(tx: Any, asked: Any) -> Any:
+        boots = [lease_fetch(tx, each.host_id).boot_id for each in asked]
+        return real(tx, [msgspec.structs.replace(each, boot_id=boot) for each, boot in zip(asked, boots, strict=True)])
 
-    real = handlers.lease_renew
-    put(handlers, "lease_renew", renew)
+    real = handlers.leases_renew
+    put(handlers, "leases_renew", renew)
 
 
 def apart(put: Put) -> None:

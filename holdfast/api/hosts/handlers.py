@@ -14,9 +14,9 @@ from holdfast.api.http.call import Call, Reply
 from holdfast.api.image.upload import byte_range, image_receive, stream_file
 from holdfast.base.errors import BadInput, NotFound
 from holdfast.base.limits import DESIRED_POLL_S, NAME_CHARS
-from holdfast.control.operations.host.lease import host_admitted, host_register, lease_renew
+from holdfast.control.operations.host.lease import Renewal, host_admitted, host_register, leases_renew
 from holdfast.control.operations.host_desired import host_update_since
-from holdfast.control.operations.host_report import host_report_apply
+from holdfast.control.operations.host_report import Said, host_report_take, host_reports_take
 from holdfast.control.operations.image_file import image_path
 from holdfast.control.operations.server.capture import capture_failed
 from holdfast.control.store.console import console_append
@@ -83,16 +83,11 @@ async def report_take(call: Call) -> Reply:
         report = _report.decode(call.body)
     except msgspec.DecodeError as err:
         raise BadInput(f"the report cannot be read: {err}") from err
-    host_id, incarnation = call.parameters["host_id"], _incarnation(call)
-
-    def change(tx: Tx) -> None:
-        host_admitted(tx, host_id, incarnation)
-        host_report_apply(tx, host_id, report)
-
+    said = Said(call.parameters["host_id"], _incarnation(call), report)
     if report.full or not (report.machines or report.volumes or report.floating):
-        await call.services.together.write(change)
+        await call.services.together.write_alike(host_reports_take, said)
     else:
-        await asyncio.to_thread(call.services.store.write, change)
+        await asyncio.to_thread(call.services.store.write, lambda tx: host_report_take(tx, said))
     return Reply(204)
 
 
@@ -117,10 +112,8 @@ async def lease_grant(call: Call) -> Reply:
     incarnation, boot_id = body.get("incarnation"), body.get("boot_id")
     if type(incarnation) is not int or not isinstance(boot_id, str):
         raise BadInput("incarnation must be a whole number, and boot_id text")
-    settings = call.services.settings
-    valid_s, enforce = await call.services.together.write(
-        lambda tx: lease_renew(tx, settings, host_id, incarnation, boot_id)
-    )
+    asked = Renewal(host_id, incarnation, boot_id, evacuates=call.services.settings.evacuate == "auto")
+    valid_s, enforce = await call.services.together.write_alike(leases_renew, asked)
     return Reply(200, {"valid_s": valid_s, "enforce": enforce})
 
 

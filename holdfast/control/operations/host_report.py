@@ -7,15 +7,23 @@ back, and a guest that shut itself down is from now on meant to be stopped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
 from holdfast.base import log as logs
+from holdfast.base.errors import HoldfastError
 from holdfast.control.operations.host.holders import holder_confirmed
+from holdfast.control.operations.host.lease import lease_refusal
 from holdfast.control.operations.network.floating_ip import floating_ip_observed
 from holdfast.control.operations.network.hosts import tunnel_end_observed
 from holdfast.control.operations.network.port_instance import instance_ports_observed
 from holdfast.control.operations.server.passing import passages_observed
 from holdfast.control.operations.volume.report import files_observed, machines_observed
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import allocation_delete, host_update
+from holdfast.control.store.host import allocation_delete, host_addresses, hosts_update
+from holdfast.control.store.host_lease import leases_fetch
 from holdfast.control.store.instance import (
     instance_change,
     instance_fetch,
@@ -28,27 +36,79 @@ from holdfast.control.store.instance import (
 from holdfast.control.store.operation import operation_open_of, operations_wake
 from holdfast.domain.desired import Power
 from holdfast.domain.instance import InstanceState, Observation
+from holdfast.domain.lease import nobody
 from holdfast.domain.observed import HostReport, MachineReport, Phase
 
 log = logs.get(__name__)
 GUEST_SHUTDOWN = "guest-shutdown"
 
 
+class Said(msgspec.Struct, frozen=True):
+    """A report, and which incarnation of which host made it."""
+
+    host_id: str
+    incarnation: int
+    report: HostReport
+
+
+def host_reports_take(tx: Tx, said: Sequence[Said]) -> list[HoldfastError | None]:
+    """Take the words of hosts; the answer to each is what it is refused with. What all of them say costs no more
+    statements than what one says."""
+    leases = leases_fetch(tx, [each.host_id for each in said])
+    refusals = [lease_refusal(leases.get(each.host_id) or nobody(each.host_id), each.incarnation) for each in said]
+    taken = [(each.host_id, each.report) for each, refusal in zip(said, refusals, strict=True) if refusal is None]
+    _hosts_observed(tx, taken)
+    for host_id, report in taken:
+        _news_observed(tx, host_id, report)
+    return list(refusals)
+
+
+def host_report_take(tx: Tx, said: Said) -> None:
+    """Take the word of one host; raises what it is refused with."""
+    for refusal in host_reports_take(tx, [said]):
+        if refusal is not None:
+            raise refusal
+
+
 def host_report_apply(tx: Tx, host_id: str, report: HostReport) -> None:
     """Take a host's word for everything it is the owner of."""
-    tunnel_end_observed(tx, host_id, report.capabilities.address)
-    host_update(
-        tx,
-        host_id,
-        capabilities=report.capabilities,
-        problems=list(report.problems),
-        unknown=list(report.unknown),
-        images=list(report.images),
-        desired_version=report.desired_version,
-        disk_free_gib=report.disk_free_gib,
-        disk_store=report.capabilities.disk_store,
-        reported_us=tx.now_us,
-    )
+    _hosts_observed(tx, [(host_id, report)])
+    _news_observed(tx, host_id, report)
+
+
+def _hosts_observed(tx: Tx, said: Sequence[tuple[str, HostReport]]) -> None:
+    """What each report says of its host itself."""
+    addresses = host_addresses(tx, [host_id for host_id, _ in said])
+    for host_id, report in said:
+        if addresses.get(host_id, "") != report.capabilities.address:
+            tunnel_end_observed(tx, host_id, report.capabilities.address)
+    hosts_update(tx, [(host_id, _own_columns(report, tx.now_us)) for host_id, report in said])
+
+
+def _own_columns(report: HostReport, now_us: int) -> dict[str, Any]:
+    return {
+        "capabilities": report.capabilities,
+        "problems": report.problems,
+        "unknown": report.unknown,
+        "images": report.images,
+        "desired_version": report.desired_version,
+        "disk_free_gib": report.disk_free_gib,
+        "disk_store": report.capabilities.disk_store,
+        "reported_us": now_us,
+    }
+
+
+def _news_observed(tx: Tx, host_id: str, report: HostReport) -> None:
+    """What it says of machines, addresses and files."""
+    if report.full or report.machines:
+        _machines_observed(tx, host_id, report)
+    for floating in report.floating:
+        floating_ip_observed(tx, floating.id, floating.fixed, floating.up, floating.reason, host_id)
+    if report.full or report.volumes:
+        files_observed(tx, host_id, report.volumes, report.full)
+
+
+def _machines_observed(tx: Tx, host_id: str, report: HostReport) -> None:
     said = {machine.instance_id: machine for machine in report.machines}
     known = observations_of_host(tx, host_id) if report.full else observations_of_instances(tx, host_id, list(said))
     changed = [_observation(tx, host_id, m) for m in said.values() if _differs(known.get(m.instance_id), m)]
@@ -59,9 +119,6 @@ def host_report_apply(tx: Tx, host_id: str, report: HostReport) -> None:
             _shut_down(tx, host_id, machine)
     if report.full:
         observations_delete(tx, [instance_id for instance_id in known if instance_id not in said])
-    for floating in report.floating:
-        floating_ip_observed(tx, floating.id, floating.fixed, floating.up, floating.reason, host_id)
-    files_observed(tx, host_id, report.volumes, report.full)
     operations_wake(tx, [seen.instance_id for seen in changed])
     machines_observed(tx, [seen.instance_id for seen in changed])
     passages_observed(tx, host_id, report.machines)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -111,7 +112,15 @@ def hosts_list(tx: Tx) -> list[Host]:
 
 
 def host_update(tx: Tx, host_id: str, **changes: Any) -> None:
-    tx.run(_update_of(tuple(changes)), {"of": host_id, **{f"new_{name}": value for name, value in changes.items()}})
+    hosts_update(tx, [(host_id, changes)])
+
+
+def hosts_update(tx: Tx, changes: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Change the same columns of several hosts, in the order of their ids: two that do so never wait for each other."""
+    if changes:
+        rows = [{"of": of, **{f"new_{name}": value for name, value in new.items()}} for of, new in changes]
+        rows.sort(key=itemgetter("of"))
+        tx.run(_update_of(tuple(changes[0][1])), rows if len(rows) > 1 else rows[0])
 
 
 @cache

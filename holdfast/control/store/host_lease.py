@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -71,6 +73,7 @@ departed = Table(
 _LEASE = [host_lease.c[name] for name in HostLease.__struct_fields__]
 _ONE = select(*_LEASE).where(host_lease.c.host_id == bindparam("host_id"))
 _ALL = select(*_LEASE)
+_SOME = _ALL.where(host_lease.c.host_id.in_(bindparam("host_ids", expanding=True)))
 _RENEW = (
     update(host_lease)
     .where(host_lease.c.host_id == bindparam("of"))
@@ -87,6 +90,15 @@ _TROUBLED = (
     .limit(1)
 )
 _STORE_OF = select(host.c.disk_store).where(host.c.id == bindparam("host_id"))
+_STORES_OF = select(host.c.id, host.c.disk_store).where(
+    host.c.id.in_(bindparam("host_ids", expanding=True)), host.c.disk_store != ""
+)
+_STORES_SHARED = (
+    select(host.c.disk_store)
+    .where(host.c.disk_store.in_(bindparam("stores", expanding=True)))
+    .group_by(host.c.disk_store)
+    .having(func.count() > 1)
+)
 _PROOF = [fence_proof.c[name] for name in FenceProof.__struct_fields__]
 _DEPARTED = [departed.c[name] for name in Departed.__struct_fields__]
 _DEPARTED_SINCE = (
@@ -106,6 +118,12 @@ def lease_fetch(tx: Tx, host_id: str) -> HostLease:
     return tx.struct(HostLease, _ONE, {"host_id": host_id}) or nobody(host_id)
 
 
+def leases_fetch(tx: Tx, host_ids: Sequence[str]) -> dict[str, HostLease]:
+    """The leases of some hosts, by host; none for one that never had any."""
+    found = tx.structs(HostLease, _SOME, {"host_ids": list(host_ids)})
+    return {row.host_id: row for row in found}
+
+
 def leases_by_host(tx: Tx) -> dict[str, HostLease]:
     """Every lease that there ever was, by host."""
     return {row.host_id: row for row in tx.structs(HostLease, _ALL)}
@@ -122,9 +140,10 @@ def lease_write(tx: Tx, row: HostLease) -> None:
     tx.run(insert(host_lease), {name: getattr(row, name) for name in HostLease.__struct_fields__})
 
 
-def lease_extend(tx: Tx, host_id: str, until_us: int, enforced: bool) -> None:
-    """Grant more of it."""
-    tx.run(_RENEW, {"of": host_id, "until": until_us, "enforce": enforced, "now": tx.now_us})
+def leases_extend(tx: Tx, until_us: int, enforced: Mapping[str, bool]) -> None:
+    """Grant more to each of these hosts, to be enforced or not; in the order of their ids, as `hosts_update`."""
+    same = {"until": until_us, "now": tx.now_us}
+    tx.run(_RENEW, [{**same, "of": host_id, "enforce": enforce} for host_id, enforce in sorted(enforced.items())])
 
 
 def lease_forget(tx: Tx, host_id: str) -> None:
@@ -137,6 +156,15 @@ def hosts_sharing_disks(tx: Tx, host_id: str) -> bool:
     """Whether another host has the disks of this one before it."""
     store = tx.value(_STORE_OF, {"host_id": host_id})
     return bool(store) and tx.value(_SHARES_ONE, {"host_id": host_id, "store": store}) is not None
+
+
+def hosts_that_share_disks(tx: Tx, host_ids: Sequence[str]) -> set[str]:
+    """Those of these hosts whose disks another host has before it."""
+    stores = dict(map(tuple, tx.all(_STORES_OF, {"host_ids": list(host_ids)})))
+    if not stores:
+        return set()
+    shared = {row[0] for row in tx.all(_STORES_SHARED, {"stores": sorted(set(stores.values()))})}
+    return {host_id for host_id, store in stores.items() if store in shared}
 
 
 def proof_add(tx: Tx, host_id: str, kind: Proof, user_id: str, words: str) -> FenceProof:

@@ -6,30 +6,32 @@ what it knew: a host that was away cannot start a guest from an old desired stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
-from holdfast.base.config import Settings
-from holdfast.base.errors import Conflict, Unauthenticated
+from holdfast.base.errors import Conflict, HoldfastError, Unauthenticated
 from holdfast.base.limits import HOST_LEASE_S
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_delete, host_names, host_update
 from holdfast.control.store.host_fence import host_fence_delete
 from holdfast.control.store.host_lease import (
     departed_since,
-    hosts_sharing_disks,
-    lease_extend,
+    hosts_that_share_disks,
     lease_fetch,
     lease_forget,
     lease_write,
+    leases_extend,
+    leases_fetch,
 )
 from holdfast.control.store.identity.enrolment import enrolment_forget
 from holdfast.control.store.instance import host_is_used
 from holdfast.control.store.placement.passage import host_has_passages
 from holdfast.control.store.volume.rows import host_keeps_files
 from holdfast.domain.host import Host
-from holdfast.domain.lease import HostLease, HostPhase
+from holdfast.domain.lease import HostLease, HostPhase, nobody
 
 log = logs.get(__name__)
 REGISTER_FIRST = "register_first"
@@ -69,16 +71,34 @@ def host_register(tx: Tx, host_id: str, boot_id: str, machine: str) -> HostLease
 def host_admitted(tx: Tx, host_id: str, incarnation: int) -> HostLease:
     """The lease of whoever speaks for a host; Conflict unless that is its last registration, and it is not fenced."""
     lease = lease_fetch(tx, host_id)
-    if incarnation != lease.incarnation or not incarnation:
-        words = f"incarnation {incarnation} of this host is not the last one, which is {lease.incarnation}"
-        raise Conflict(f"{words}: register first", code=REGISTER_FIRST)
-    if lease.phase is HostPhase.FENCED:
-        raise Conflict("this host was fenced: its instances may run elsewhere; register first", code=REGISTER_FIRST)
+    if refusal := lease_refusal(lease, incarnation):
+        raise refusal
     return lease
 
 
-def lease_renew(tx: Tx, settings: Settings, host_id: str, incarnation: int, boot_id: str) -> tuple[float, bool]:
-    """Grant the lease from now on; returns (seconds that it is valid, whether the keeper must enforce it).
+def lease_refusal(lease: HostLease, incarnation: int) -> Conflict | None:
+    """What whoever speaks for an incarnation of a host is told, or None when it may speak."""
+    if incarnation != lease.incarnation or not incarnation:
+        words = f"incarnation {incarnation} of this host is not the last one, which is {lease.incarnation}"
+        return Conflict(f"{words}: register first", code=REGISTER_FIRST)
+    if lease.phase is HostPhase.FENCED:
+        words = "this host was fenced: its instances may run elsewhere; register first"
+        return Conflict(words, code=REGISTER_FIRST)
+    return None
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """What a keeper asks for."""
+
+    host_id: str
+    incarnation: int
+    boot_id: str
+    evacuates: bool  # the cloud does so by itself (setting `evacuate`)
+
+
+def leases_renew(tx: Tx, asked: Sequence[Renewal]) -> list[tuple[float, bool] | HoldfastError]:
+    """Grant leases from now on. The answer to each is what it is refused with, or (seconds that it is valid, whether
+    the keeper must enforce it); however many ask, the statements are as many as for one.
 
     Only to the boot that registered: a keeper that came back before its agent finds the number of the boot before, and
     would keep its lease from lapsing, and this boot from registering, for ever.
@@ -86,11 +106,28 @@ def lease_renew(tx: Tx, settings: Settings, host_id: str, incarnation: int, boot
     It is enforced where another host could run the guests without asking this one: where it has the same disks and
     the cloud evacuates by itself. Anywhere else, ending guests because the control plane is away would only lose them.
     """
-    if host_admitted(tx, host_id, incarnation).boot_id != boot_id:
-        raise Conflict("this boot of the host has not registered yet: register first", code=REGISTER_FIRST)
-    enforced = settings.evacuate == "auto" and hosts_sharing_disks(tx, host_id)
-    lease_extend(tx, host_id, tx.now_us + HOST_LEASE_S * SECOND_US, enforced)
-    return HOST_LEASE_S, enforced
+    leases = leases_fetch(tx, [each.host_id for each in asked])
+    refusals = [_renewal_refusal(leases.get(each.host_id) or nobody(each.host_id), each) for each in asked]
+    granted = [each for each, refusal in zip(asked, refusals, strict=True) if refusal is None]
+    sharing = hosts_that_share_disks(tx, [each.host_id for each in granted if each.evacuates])
+    leases_extend(tx, tx.now_us + HOST_LEASE_S * SECOND_US, {each.host_id: each.host_id in sharing for each in granted})
+    return [refusal or (HOST_LEASE_S, each.host_id in sharing) for each, refusal in zip(asked, refusals, strict=True)]
+
+
+def lease_renew(tx: Tx, asked: Renewal) -> tuple[float, bool]:
+    """Grant one; raises what it is refused with."""
+    answer = leases_renew(tx, [asked])[0]
+    if isinstance(answer, HoldfastError):
+        raise answer
+    return answer
+
+
+def _renewal_refusal(lease: HostLease, asked: Renewal) -> Conflict | None:
+    if refusal := lease_refusal(lease, asked.incarnation):
+        return refusal
+    if lease.boot_id != asked.boot_id:
+        return Conflict("this boot of the host has not registered yet: register first", code=REGISTER_FIRST)
+    return None
 
 
 def host_returned(tx: Tx, host_id: str) -> None:
