@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from holdfast.base.limits import HOST_DOWN_S
+from holdfast.control.store.host import allocations_list
 from tests.conftest import Cloud
 from tests.control.test_evacuation import LAPSED_S, SHARED, Steady, boot_on, evacuations
 from tests.world import IMAGE, World
+
+LARGE_MIB = 192
 
 ACTS: dict[str, tuple[tuple[str, ...], str, Any, str]] = {  # what was before, the act, its words, and how it ends
     "stopping": ((), "os-stop", None, "SHUTOFF"),
@@ -59,3 +62,16 @@ def test_what_goes_on_with_a_server_when_its_host_dies_ends_elsewhere_as_it_shou
     world.settle()
     assert world.running().get(server, []) != ["h1"]
     assert world.audit() == []
+
+
+def test_a_server_that_may_go_back_to_a_larger_flavor_holds_its_room_where_it_is_evacuated_to(world: World) -> None:
+    server, auto = boot_on(world, "h1", flavorRef="84"), Steady(world)
+    for words in ({"resize": {"flavorRef": "42"}}, None, {"revertResize": None}):
+        if words is None:
+            world.hosts[0].die()
+            auto.look(LAPSED_S + HOST_DOWN_S)
+        else:
+            assert world.nova("POST", f"/servers/{server}/action", words, world.admin).status == 202
+        world.settle()
+        assert [held.memory_mib for held in world.store.read(allocations_list)] == [LARGE_MIB]
+    assert world.server(server, world.admin)["status"] == "ACTIVE"

@@ -12,7 +12,7 @@ from holdfast.control.operations.server.evacuate import (
     disk_check,
     server_evacuate_begin,
 )
-from holdfast.control.operations.server.placing import hosts_without_disk, request_of, rooms
+from holdfast.control.operations.server.placing import hosts_without_disk, request_of, revertible, rooms
 from holdfast.control.operations.server.shed import giver_of, givers_below
 from holdfast.control.scheduler.place import Request, Room, place
 from holdfast.control.scheduler.shed import Giver, room_after, shed_for
@@ -98,7 +98,9 @@ class _Foresight:
             return [otherwise]
         verdict = Verdict(row.id, row.name, priority_of(row), "moves")
         avoid = {} if self._rebuild else hosts_without_disk(self._tx, row, self._host.id)
-        request = request_of(self._tx, row, {**avoid, self._host.id: "it is the one that is left"}, self._target)
+        request = request_of(
+            self._tx, revertible(row), {**avoid, self._host.id: "it is the one that is left"}, self._target
+        )
         beside = self._groups.setdefault(row.group_id, dict(request.apart_from)) if row.group_id else {}
         request = replace(request, apart_from=beside)
         gone: tuple[Giver, ...] = ()
@@ -114,7 +116,7 @@ class _Foresight:
         except HoldfastError as err:
             return [msgspec.structs.replace(verdict, outcome="stays", reason=err.message)]
         beside[chosen.host.id] = beside.get(chosen.host.id, 0) + 1
-        self._left[chosen.host.id] = room_after(chosen, come=[giver_of(row)])
+        self._left[chosen.host.id] = room_after(chosen, come=[giver_of(revertible(row))])
         name = self._names.get(chosen.host.id, chosen.host.id)
         return [msgspec.structs.replace(verdict, host=name), *(self._gives(each, row, name) for each in gone)]
 

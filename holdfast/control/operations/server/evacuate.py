@@ -25,7 +25,13 @@ from holdfast.control.operations.host.holders import holder_is_fenced, holder_le
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.capture import capture_dropped
 from holdfast.control.operations.server.passing import passage_drop, passage_leave
-from holdfast.control.operations.server.placing import hosts_without_disk, request_of, server_place, target_check
+from holdfast.control.operations.server.placing import (
+    hosts_without_disk,
+    request_of,
+    revertible,
+    server_place,
+    target_check,
+)
 from holdfast.control.operations.server.shed import shed_begin
 from holdfast.control.scheduler.place import Request
 from holdfast.control.store.database import Tx
@@ -138,7 +144,7 @@ def _avoid(work: Work, row: Instance) -> dict[str, str]:
 
 def request_for(work: Work, row: Instance) -> Request:
     """What it is that finds no room."""
-    return request_of(work.tx, row, _avoid(work, row), work.data.get("target", ""))
+    return request_of(work.tx, revertible(row), _avoid(work, row), work.data.get("target", ""))
 
 
 def _moved(work: Work) -> str:

@@ -34,20 +34,33 @@ def server_place(
     `avoid` says why not, by host id; `target` names the only host that is wanted; `changes` are made to the row as
     well. NoCapacity names each host's reason, and nothing is written.
     """
-    snapshot = rooms(tx, settings)
-    decision = place(request_of(tx, row, avoid, target), snapshot)
+    snapshot, held = rooms(tx, settings), revertible(row)
+    decision = place(request_of(tx, held, avoid, target), snapshot)
     chosen = next(room.host for room in snapshot if room.host.id == decision.host_id)
-    return server_take(tx, row, chosen, **changes), decision
+    taken = server_take(tx, row, chosen, **changes)
+    allocation_set(tx, _allocation(held, chosen))
+    return taken, decision
+
+
+def revertible(row: Instance) -> Instance:
+    """A server as large as the larger of its flavors, while it may be reverted where it is."""
+    old, new = row.old_flavor, row.flavor
+    if old is None:
+        return row
+    sizes = {name: max(getattr(old, name), getattr(new, name)) for name in ("vcpus", "memory_mib", "disk_gib")}
+    return msgspec.structs.replace(row, flavor=msgspec.structs.replace(new, **sizes))
 
 
 def server_take(tx: Tx, row: Instance, host: Host, **changes: object) -> Instance:
     """Make a host that has the room the owner; returns the new row."""
-    after = msgspec.structs.replace(row, **changes)
-    flavor = after.flavor
-    allocation_set(tx, Allocation(row.id, host.id, flavor.vcpus, flavor.memory_mib, disk_gib_of(after)))
+    allocation_set(tx, _allocation(msgspec.structs.replace(row, **changes), host))
     instance_ports_move(tx, row.id, host.id)
     server_volumes_move(tx, row.id, host.id)
     return instance_change(tx, row, host_id=host.id, last_host_id=host.id, present=True, zone=host.zone, **changes)
+
+
+def _allocation(row: Instance, host: Host) -> Allocation:
+    return Allocation(row.id, host.id, row.flavor.vcpus, row.flavor.memory_mib, disk_gib_of(row))
 
 
 def hosts_without_disk(tx: Tx, row: Instance, source_id: str) -> dict[str, str]:
