@@ -170,7 +170,7 @@ def ends_told(put: Put) -> None:
 
 MUTANTS = (
     Mutant("keeper", keeper, 15),
-    Mutant("lease_waited_for", lease_waited_for, 19),
+    Mutant("lease_waited_for", lease_waited_for, 104),
     Mutant("incarnation", incarnation, 4),
     Mutant("departed", departed, 4),
     Mutant("claim_with_owner", claim_with_owner, 1),

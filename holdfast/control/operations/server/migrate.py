@@ -80,6 +80,8 @@ def way_for(
     source = host_fetch(tx, row.host_id)
     if source is None:
         raise Conflict(f"instance {row.id} is on no host")
+    if not row.present:
+        raise Conflict(f"instance {row.id} failed, and its host gives it back: nothing of it is to be moved")
     snapshot, here = rooms(tx, settings), {source.id: "it is there now"}
     wanted = msgspec.structs.replace(row, flavor=flavor)
 
