@@ -16,11 +16,12 @@ from holdfast.base.errors import Conflict
 from holdfast.base.limits import MOVE_STALLED_S, OPERATION_DEADLINE_S, OPERATION_LEASE_S
 from holdfast.control.store.host import allocation_sums, allocations_list
 from holdfast.control.store.host_lease import departed_from
+from holdfast.control.store.instance import instance_change, instance_fetch
 from holdfast.control.store.placement.passage import passages_list
 from holdfast.host.hypervisor.simulated import queue_failure
 from tests.api.volume_world import Cinder
 from tests.conftest import Cloud
-from tests.control.test_evacuation import SHARED, TINY, Steady, boot_on, status
+from tests.control.test_evacuation import SHARED, Steady, boot_on, status
 from tests.control.test_operations_crash import run_doomed
 from tests.world import HostStandIn, World
 
@@ -416,16 +417,13 @@ def test_a_server_on_its_way_is_given_no_volume_and_keeps_those_it_has(apart: Wo
     assert apart.audit() == []
 
 
-def test_a_server_that_failed_and_that_its_host_gives_back_goes_nowhere(world: World) -> None:
-    """Seed 2632: a drain took one along that was just being removed, and its way stayed."""
-    queue_failure(world.hosts[0].home, "start", Conflict("bad image"))
-    body = {"name": "web", "availability_zone": "nova:h1", **TINY}
-    server = world.nova("POST", "/servers", {"server": body}, world.admin).json["server"]["id"]
-    world.engine.run_once()
-    world.hosts[0].step()
-    world.engine.run_once()
-    assert status(world, server) == "ERROR"
-    assert act(world, server, "os-migrateLive", {"host": "h2", "block_migration": "auto"}) == 409
-    assert act(world, server, "migrate") == 409
+def test_a_server_that_its_host_is_giving_back_goes_nowhere(world: World) -> None:
+    """Seed 2632: a drain took one along whose create had failed, and its way stayed behind."""
+    server = boot_on(world, "h1")
+    row = world.store.read(lambda tx: instance_fetch(tx, server))
+    assert row is not None
+    world.store.write(lambda tx: instance_change(tx, row, present=False))
+    refused = world.nova("POST", f"/servers/{server}/action", live(host="h2"), world.admin)
+    assert refused.status == 409 and "gives it back" in refused.body.decode()
     world.settle()
     assert world.store.read(passages_list) == []
