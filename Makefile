@@ -57,8 +57,8 @@ stories: $(VENV)/installed-test  ## tests that boot real guests, three files at 
 sim: $(VENV)/installed-test  ## simulate faults: SEEDS=10000, FROM=501, or SEED=123 to replay one
 	$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED),--first $(or $(FROM),1) --seeds $(or $(SEEDS),500))
 
-crashes: $(VENV)/installed-test  ## crash tests that kill before each SQL statement, not at the ends of transactions only
-	HOLDFAST_TEST_STATEMENTS=1 $(BIN)/python -m pytest -n 3 -k killed_at_any_point tests/control
+crashes: $(VENV)/installed-test  ## crash tests that kill before each SQL statement and system call, not at some only
+	HOLDFAST_TEST_STATEMENTS=1 $(BIN)/python -m pytest -n 3 -k "killed_at_any_point or killed_at_every" tests/control tests/host
 
 blackbox: $(VENV)/installed-test  ## real processes and faults: WHAT=evacuations or power-cuts, COUNT=500, SEED=1
 	$(BIN)/python -m tests.blackbox $(or $(WHAT),evacuations) $(or $(COUNT),500) $(if $(SEED),--seed $(SEED))

@@ -241,6 +241,27 @@ def test_a_target_that_fails_must_confirm_before_another_one_has_it(world: World
     assert status(world, server) == "ACTIVE"
 
 
+def test_a_disk_that_was_made_anew_once_is_not_made_again_where_the_next_host_has_it_before_it(world: World) -> None:
+    """Seed 2432: the host that failed tried again by itself, and what its guest wrote was made anew on the next."""
+    server = boot_on(world, "h1")
+    for host in world.hosts[1:]:
+        queue_failure(host.home, "start", Unavailable("no memory", retryable=False))
+    world.hosts[0].die()
+    pass_time(world, LAPSED_S)
+    assert world.admin.request("POST", "/operator/v1/hosts/h1/evacuate", {"rebuild": True}).status == 202
+    told: dict[str, tuple[int, int]] = {}
+    for _ in range(40):
+        world.engine.run_once()
+        for host in world.hosts[1:]:
+            host.step()
+            record = host.desk.machine(server)
+            if record is not None and record.present:
+                told.setdefault(host.name, (record.disk, record.disk_made))
+        world.clock.advance_s(1)
+    assert list(told.values()) == [(2, 1), (2, 2)], "the first makes it anew, the second goes on from it"
+    assert status(world, server) == "ACTIVE"
+
+
 def test_a_disk_that_is_on_its_host_alone_is_not_made_anew_unasked(cloud: Cloud, tmp_path: Path) -> None:
     world = World(cloud, tmp_path, hosts=2)
     server = boot_on(world, "h1")

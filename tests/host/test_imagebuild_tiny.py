@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -33,14 +32,11 @@ def _image_is_whole(image: TinyImage) -> bool:
     return wanted <= names and image.kernel.stat().st_size > 1 << 20
 
 
-def test_an_image_is_built_in_three_seconds_and_found_at_once_the_second_time(cache: Path, tmp_path: Path) -> None:
+def test_an_image_is_built_once_and_found_the_second_time(cache: Path, tmp_path: Path) -> None:
     words: list[str] = []
-    started_s = time.monotonic()
     image = build_tiny(tmp_path / "images", cache, words.append)
-    built_s = time.monotonic() - started_s
     before = image.ramdisk.stat().st_ino, image.ramdisk.stat().st_mtime_ns
     assert _image_is_whole(image) and words
-    assert built_s < 3
 
     words.clear()
     assert build_tiny(tmp_path / "images", Path("/nonexistent"), words.append) == image

@@ -52,6 +52,7 @@ def booted(root: Path, source: Path, image_id: str, *before: str) -> subprocess.
     return subprocess.run(argv, cwd=ROOT, capture_output=True, timeout=120)
 
 
+EACH = 1 if os.environ.get("HOLDFAST_TEST_STATEMENTS") else 3  # every one with `make crashes`, else each third
 CALLS = ("mkdir", "write", "flock", "fsync", "rename", "symlink", "unlink", "vfork")
 
 
@@ -77,7 +78,7 @@ def test_killed_at_every_system_call_no_base_is_partial(tmp_path: Path) -> None:
     plan = counts(world.root, source, image.id)
     killed = 0
     for call, (before, total) in plan.items():
-        for number in range(before + 1, total + 1):
+        for number in range(before + 1, total + 1, EACH):
             root = tmp_path / "run"
             (root / "instances").mkdir(parents=True)
             inject = f"inject={call}:signal=KILL:when={number}"
@@ -97,7 +98,7 @@ def test_killed_at_every_system_call_no_base_is_partial(tmp_path: Path) -> None:
             cache.machine_disk(image, disk, 1)
             assert backing_reads(disk, len(raw)) == raw, (call, number)
             shutil.rmtree(root)
-    assert killed > 30, plan
+    assert killed > 30 / EACH, plan
 
 
 def backing_reads(disk: Path, size: int) -> bytes:

@@ -157,6 +157,10 @@ def _spawn(work: Work) -> Outcome:
     seen = server.reached(work, row, work.data["generation"])
     if seen is not None and seen.phase == Phase.FAILED:
         work.data["avoid"] = {**work.data.get("avoid", {}), row.host_id: f"it failed to start it: {seen.reason}"}
+        if seen.disk >= row.disk > row.disk_made and hosts_sharing_disks(work.tx, row.host_id):
+            # it tries again until it hears of this, and its guest may write: others go on from that disk (seed 2432)
+            row = instance_update(work.tx, row, disk_made=row.disk)
+            work.data.update(rebuild=False, source=row.host_id)
         holder_left(work.tx, row)
         return _again(work, f"failed there: {seen.reason}")
     if seen is None or seen.phase != server.PHASE_OF[row.power] or seen.disk < row.disk:
