@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import socket
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -67,7 +68,8 @@ class Settings:
     @property
     def hosts_endpoint(self) -> str:
         """The base URL of the door, as far as this machine can say it."""
-        return _url("https", self.hosts_listen, self.hosts_port)
+        address = socket.gethostname() if self.hosts_listen in ("0.0.0.0", "::") else self.hosts_listen
+        return _url("https", address, self.hosts_port)
 
     @property
     def images_path(self) -> Path:

@@ -65,7 +65,7 @@ def up(options: argparse.Namespace) -> int:
         return _host_up(places, phases, flags | {"hosts": asked})
     with phases.phase("checks") as told:
         settings, told.words = _prepare(places, flags, asked)
-    with logs.into_file(places.logs / "up.log", "up"), _only_one(places):
+    with logs.into_file(places.logs / "up.log", "up"), only_one(places):
         names = names_wanted(places, asked, settings.role)
         new = [name for name in names if name not in hosts_here(places)]
         door = any(getattr(settings, name) != getattr(before, name) for name in DOOR)
@@ -92,7 +92,7 @@ def _host_up(places: Places, phases: Phases, flags: dict[str, Any]) -> int:
         )
     with phases.phase("checks") as told:
         settings, told.words = _prepare(places, {}, None)
-    with logs.into_file(places.logs / "up.log", "up"), _only_one(places):
+    with logs.into_file(places.logs / "up.log", "up"), only_one(places):
         host_up(places, settings, phases)
     return 0
 
@@ -140,7 +140,8 @@ def _permitted() -> Iterator[None]:
 
 
 @contextmanager
-def _only_one(places: Places) -> Iterator[None]:
+def only_one(places: Places) -> Iterator[None]:
+    """Whoever comes second waits, and then finds what the first one made."""
     lock = os.open(places.run / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

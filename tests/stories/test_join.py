@@ -135,5 +135,10 @@ def test_a_refused_machine_is_nobodys_host_and_joins_once_what_was_wrong_is_mend
         hosts = json.loads(simulated.run("host", "list", "--json"))["hosts"]
         assert sorted(host["name"] for host in hosts) == sorted([own, "far"]), "it is one host, whenever it was killed"
         assert "for it. Settings are in" in machine.run("up", "--port", "7", status=2)
+        before = machine.pids()["agent"]
+        assert "far holds its lease" in machine.join(simulated, door, "--name", "other"), "it stays who it is"
+        assert machine.pids()["agent"] != before, "what runs has the settings of now"
+        (machine.state / "hosts" / "far" / "authority.pem").write_text("of another cloud")
+        assert "is host far of another cloud" in machine.join(simulated, door, status=4)
     finally:
         machine.remove()

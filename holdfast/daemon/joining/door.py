@@ -22,6 +22,7 @@ from holdfast.api.http.application import PEER
 from holdfast.base import log as logs
 from holdfast.base.certificates import trusting_clients
 from holdfast.base.clock import Clock
+from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import CONTROL_CERTIFICATE_S, DOOR_HANDSHAKE_S, SOCKET_BACKLOG
 from holdfast.control.operations.host.certificates import HostsAuthority, key_digest
 from holdfast.daemon.places import write_private
@@ -77,8 +78,8 @@ class Server(uvicorn.Server):
         def renew() -> None:
             try:
                 door.renew()
-            except Exception:  # the old certificate is good for a month: it is tried again long before
-                log.exception("door_certificate_not_renewed")
+            except (HoldfastError, OSError) as err:  # the old one is good for a month: it is tried again long before
+                log.error("door_certificate_not_renewed", reason=str(err))
             self._renew_later(loop, door)
 
         loop.call_later(CONTROL_CERTIFICATE_S / 30, renew)

@@ -38,7 +38,8 @@ from holdfast.daemon.phases import Phases
 from holdfast.daemon.places import Places, write_private
 from holdfast.daemon.seats import hosts_here
 from holdfast.daemon.storage import storage_choose
-from holdfast.daemon.supervisor import supervisor_runs
+from holdfast.daemon.supervisor import read_pid, stop_process, supervisor_needle, supervisor_runs
+from holdfast.daemon.up import only_one, wait_for
 from holdfast.domain.joining import Joined, JoinRequest, join_token_parts
 from holdfast.host.dial import TOKEN, Wire
 from holdfast.host.keeper.lease import LEASE_FILE, read_lease
@@ -59,10 +60,11 @@ def join(options: argparse.Namespace) -> int:
         settings = config.load(places.state, flags=flags)
         told.words = machine_check(settings)
         places.make()
-    with logs.into_file(places.logs / "up.log", "up"):
+    with logs.into_file(places.logs / "up.log", "up"), only_one(places):
         with phases.phase("trust") as told:
             way = urlsplit(settings.control.partition(",")[0])
             authority, here = _authority(way, fingerprint)
+            _is_no_others(places, authority)
             told.words = f"{way.netloc} has the authority that the token names"
         if not settings.tunnel and ":" not in here:
             settings, flags["tunnel"] = config.load(places.state, flags=flags | {"tunnel": here}), here
@@ -71,6 +73,8 @@ def join(options: argparse.Namespace) -> int:
             kept = {key: value for key, value in flags.items() if value is not None}
             config.save(places.state / "holdfast.toml", kept | ({"shared": settings.shared} if settings.shared else {}))
             _become(places, name)
+            # what runs here already was started with the settings of before; guests go on
+            stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
             told.words = f"{name}, other hosts reach it at {settings.tunnel or 'no address'}"
         host_up(places, settings, phases)
     return 0
@@ -84,8 +88,6 @@ def host_up(places: Places, settings: config.Settings, phases: Phases) -> None:
     with phases.phase("accel") as told:
         told.words, told.level = accelerator_probe(places, settings, name)
     with phases.phase("agent") as told:
-        from holdfast.daemon.up import wait_for
-
         began_s, lease = 0.0 if supervisor_runs(places) else time.time(), places.host(name) / LEASE_FILE
         if not supervisor_runs(places):
             spawn([sys.executable, "-m", "holdfast.daemon.supervisor", "--state", str(places.state)])
@@ -113,12 +115,24 @@ def _way_of(text: str) -> str:
 
 def _is_free(places: Places) -> None:
     """A machine that has a cloud of its own is not taken for another."""
-    if places.credentials.exists() or any((home / "seat").exists() for home in places.state.glob("hosts/*")):
+    own = (not (places.host(name) / AUTHORITY).exists() for name in hosts_here(places))
+    if places.credentials.exists() or any(own):
         raise Conflict(
             f"{places.state} has a cloud of its own. Remove that one first: holdfast destroy; "
             "or join from another directory: holdfast --state DIR join URL --token TOKEN",
             code="cloud_here",
         )
+
+
+def _is_no_others(places: Places, authority: str) -> None:
+    """A host of another cloud has that one's guests and disks: it is not taken along."""
+    for name in hosts_here(places):
+        if (places.host(name) / AUTHORITY).read_text() != authority:
+            raise Conflict(
+                f"{places.state} is host {name} of another cloud, with that one's guests and disks. Leave it first: "
+                "holdfast destroy; or join from another directory: holdfast --state DIR join URL --token TOKEN",
+                code="cloud_here",
+            )
 
 
 def _own_name() -> str:

@@ -6,6 +6,7 @@ identity_make  >  the cloud signs a request  >  certificate_keep  >  half of its
 from __future__ import annotations
 
 import datetime
+import http.client
 import secrets
 import threading
 from pathlib import Path
@@ -27,6 +28,10 @@ from holdfast.host.dial import TOKEN, ControlPlane
 
 log = logs.get(__name__)
 ID = "id"
+
+
+class _Renewed(msgspec.Struct, frozen=True):
+    certificate: str
 
 
 def identity_make(home: Path) -> None:
@@ -65,14 +70,15 @@ def certificate_renew(control: ControlPlane, home: Path) -> None:
         connection.ask("POST", "/certificate", msgspec.json.encode({"request": request_of(home)}))
         answer = connection.getresponse()
         body = answer.read()
-    except OSError as err:
+        renewed = msgspec.json.decode(body, type=_Renewed) if answer.status == 200 else None
+    except (OSError, http.client.HTTPException, msgspec.DecodeError) as err:
         control.failed()
         raise Unavailable("the control plane does not answer", detail=str(err)) from err
     finally:
         connection.close()
-    if answer.status != 200:
+    if renewed is None:
         raise Unavailable(f"the control plane answered {answer.status} to the request for a certificate")
-    write_private(home / CERTIFICATE, msgspec.json.decode(body, type=dict[str, str])["certificate"])
+    write_private(home / CERTIFICATE, renewed.certificate)
 
 
 def certificate_look(control: ControlPlane, home: Path, now: datetime.datetime) -> bool:
