@@ -119,12 +119,8 @@ def _joining_check(settings: config.Settings) -> None:
             ipaddress.ip_address(address or "0.0.0.0")
         except ValueError as err:
             raise BadInput(f"{name} must be an address of this machine, not {address!r}", code="bad_setting") from err
-    if (
-        settings.hosts_listen
-        and settings.role == "all"
-        and settings.hypervisor != "simulated"
-        and not tunnel_of(settings)
-    ):
+    real = settings.role == "all" and settings.hypervisor != "simulated"
+    if real and settings.hosts_listen and not tunnel_of(settings):
         raise BadInput(
             "guests here and on other machines reach each other over one address of this machine: name it, with "
             "holdfast up --hosts-listen ADDRESS, or in the setting tunnel",

@@ -19,6 +19,14 @@ def test_a_setting_that_is_none_of_its_words_is_named_with_them(name: str) -> No
         machine_check(found)
 
 
+def test_a_door_on_every_address_needs_one_for_tunnels() -> None:
+    with pytest.raises(BadInput, match="in the setting tunnel"):
+        machine_check(Settings(hosts_listen="0.0.0.0"))
+    with pytest.raises(BadInput, match="IPv4"):
+        machine_check(Settings(hosts_listen="2001:db8::1"))
+    machine_check(Settings(hosts_listen="0.0.0.0", hypervisor="simulated"))
+
+
 def test_a_control_replica_without_a_store_that_others_reach_is_refused() -> None:
     with pytest.raises(BadInput, match="HOLDFAST_STORE=postgresql://"):
         machine_check(Settings(role="control"))
