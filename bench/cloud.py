@@ -21,6 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.client import Answer, Http
+from holdfast.base import config
+from holdfast.base.run import pids_of
+from holdfast.daemon.places import Places
+from holdfast.daemon.supervisor import children_of, supervisor_needle
 
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = "from holdfast.cli.main import main; main()"
@@ -68,9 +72,14 @@ class Cloud:
         return time.perf_counter() - began_s
 
     def pids(self) -> dict[str, int]:
-        """The processes of the cloud by name: supervisor, control, agent, keeper."""
-        files = sorted((self.state / "run").glob("*.pid"))
-        return {path.stem.partition("-")[0]: int(path.read_text()) for path in files}
+        """Those processes by part: supervisor, control, agent, keeper; of several hosts' one."""
+        return {name.partition("-")[0]: pid for name, pid in self.processes().items()}
+
+    def processes(self) -> dict[str, int]:
+        """The processes of the cloud that run, by name: supervisor, control, agent-HOST, keeper-HOST."""
+        children = children_of(Places(self.state), config.load(self.state))
+        needles = {"supervisor": supervisor_needle(self.state)} | {child.name: child.needle for child in children}
+        return {name: pid for name, needle in needles.items() for pid in pids_of(needle)}
 
     @property
     def host_directory(self) -> Path:

@@ -69,7 +69,7 @@ async def _evacuated(cloud: Cloud, store: Database, ids: list[str]) -> Figures:
     await _until(lambda: lease().enforced, HOST_LEASE_S)
     pulled_s = time.time()
     cloud.run("host", "kill", SOURCE)
-    used = CpuUsed(int(path.read_text()) for path in (cloud.state / "run").glob("*.pid"))
+    used = CpuUsed(cloud.processes().values())
     await _until(lambda: lease().phase is HostPhase.FENCED, 2 * (HOST_LEASE_S + LEASE_MARGIN_S))
     lost = lease()
     others = [home.resolve() for home in (cloud.state / "hosts").iterdir() if home.name != SOURCE]

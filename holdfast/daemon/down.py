@@ -18,7 +18,7 @@ from holdfast.daemon import clouds_yaml
 from holdfast.daemon.phases import Phases
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import fabric_of, hosts_here, network_of, prefixes, seat_of, seats_of, space_of
-from holdfast.daemon.supervisor import children_of, read_pid, stop_process, supervisor_needle
+from holdfast.daemon.supervisor import children_of, stop_all, supervisor_stop
 from holdfast.host.hypervisor.qemu.machines import Qemu
 from holdfast.host.network import namespace
 from holdfast.host.network.apply import HostNetwork
@@ -78,9 +78,9 @@ def _is_ours(places: Places) -> None:
 
 def _stop(places: Places, settings: config.Settings, phases: Phases, grace_s: float) -> None:
     with phases.phase("processes") as told:
-        stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
+        supervisor_stop(places)
         for child in children_of(places, settings):  # of a supervisor that was killed
-            stop_process(read_pid(places.run / f"{child.name}.pid"), child.needle)
+            stop_all(child.needle)
         told.words = "supervisor, control, agent, keeper"
     if settings.hypervisor == "simulated":
         return

@@ -11,7 +11,7 @@ hosts/NAME/        one compute host: id, token, seat, machines/, disks/, cache/,
                    another machine's cloud has key.pem, certificate.pem and authority.pem as well
 joining/           what becomes hosts/NAME once that cloud has answered
 logs/              one file per process
-run/               pid files and locks of the running processes
+run/               locks of the running processes
 """
 
 from __future__ import annotations

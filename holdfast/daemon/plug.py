@@ -14,10 +14,10 @@ from pathlib import Path
 from holdfast.base import config
 from holdfast.base.errors import BadInput, NotFound
 from holdfast.base.limits import NETWORK_COMMAND_S
-from holdfast.base.run import pid_alive, run
+from holdfast.base.run import pids_of, run
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import hosts_here, seat_of
-from holdfast.daemon.supervisor import host_children, read_pid
+from holdfast.daemon.supervisor import host_children
 from holdfast.host.hypervisor.qemu.processes import held, kill, processes_of
 from holdfast.host.network.plan.fabric import Seat, machine_prefix
 
@@ -29,8 +29,7 @@ def host_kill(state: Path, name: str) -> int:
     places.unplugged(name).touch(mode=0o600)
     _wires(settings, seat, "down")
     for child in host_children(places, settings, {name: hosts_here(places)[name]}):
-        pid = read_pid(places.run / f"{child.name}.pid")
-        if pid and pid_alive(pid, child.needle):
+        for pid in pids_of(child.needle):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     home = places.host(name).resolve()

@@ -10,11 +10,11 @@ from typing import Any
 from holdfast.base import config
 from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import CONTROL_ANSWER_S
-from holdfast.base.run import pid_alive
+from holdfast.base.run import pids_of
 from holdfast.daemon.agent import control_of
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import hosts_here
-from holdfast.daemon.supervisor import children_of, read_pid, supervisor_needle
+from holdfast.daemon.supervisor import children_of, supervisor_needle
 from holdfast.host.hypervisor.qemu.processes import processes_of
 from holdfast.host.keeper.lease import LEASE_FILE, read_lease
 
@@ -43,8 +43,7 @@ def look(places: Places, settings: config.Settings) -> dict[str, Any]:
     needles += [(child.name, child.needle) for child in children_of(places, settings)]
     processes = []
     for name, needle in needles:
-        pid = read_pid(places.run / f"{name}.pid")
-        processes.append({"name": name, "pid": pid if pid and pid_alive(pid, needle) else 0})
+        processes.append({"name": name, "pid": next(iter(pids_of(needle)), 0)})
     asked = _membership if settings.role == "host" else _api
     return {"processes": processes, **asked(places, settings)}
 

@@ -1,8 +1,9 @@
 """The supervisor: holds the listening sockets, and keeps control, agents and keepers running.
 
 `python -m holdfast.daemon.supervisor --state DIR`. A process that ends is started again, with a growing pause
-when it keeps ending. When the supervisor itself is killed the others go on; the next one finds them by their
-pid files, takes the sockets back from the control process that still has them, and watches them as its own.
+when it keeps ending. When the supervisor itself is killed the others go on; the next one finds them in /proc,
+takes the sockets back from the control process that still has them, and watches them as its own. Nothing is
+noted in files: between a start and its note there would be a moment to be killed in.
 Guests are nobody's children here and are never touched.
 
 Where the machine carries several hosts, their namespaces and the wires between them are made here, and made again
@@ -28,7 +29,7 @@ from holdfast.base import config
 from holdfast.base import log as logs
 from holdfast.base.errors import Conflict, HoldfastError, Unavailable
 from holdfast.base.limits import RESTART_PAUSE_MAX_S, RESTART_STEADY_S, SOCKET_BACKLOG, STOP_PROCESS_S
-from holdfast.base.run import pid_alive, spawn
+from holdfast.base.run import pid_alive, pids_of, spawn
 from holdfast.daemon.places import Places
 from holdfast.daemon.seats import (
     door_on,
@@ -85,14 +86,9 @@ class Supervisor:
             self._wait()
         for child in reversed(self.children):
             stop_process(child.pid, child.needle)
-            self._pid_file(child).unlink(missing_ok=True)
-
-    def _pid_file(self, child: Child) -> Path:
-        return self.places.run / f"{child.name}.pid"
 
     def _adopt(self, child: Child) -> None:
-        pid = read_pid(self._pid_file(child))
-        if pid and pid_alive(pid, child.needle):
+        for pid in pids_of(child.needle)[:1]:
             child.pid, child.started_s = pid, time.monotonic()
             log.info("child_adopted", process=child.name, pid=pid)
 
@@ -137,7 +133,6 @@ class Supervisor:
         finally:
             os.close(output)
         child.pid, child.started_s = process.pid, time.monotonic()
-        self._pid_file(child).write_text(f"{process.pid}\n")
         log.info("child_started", process=child.name, pid=process.pid)
 
     def _wait(self) -> None:
@@ -173,17 +168,20 @@ def _reap(pid: int) -> None:
         return  # adopted: somebody else's child
 
 
-def read_pid(path: Path) -> int:
-    """The pid in a file; 0 for none."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
 def supervisor_runs(places: Places) -> bool:
     """Whether the supervisor of a state directory is there."""
-    return pid_alive(read_pid(places.run / "supervisor.pid") or -1, supervisor_needle(places.state))
+    return bool(pids_of(supervisor_needle(places.state)))
+
+
+def supervisor_stop(places: Places) -> None:
+    """End the supervisor, which ends its children; none there: nothing."""
+    stop_all(supervisor_needle(places.state))
+
+
+def stop_all(needle: str) -> None:
+    """End every process of ours with that needle."""
+    for pid in pids_of(needle):
+        stop_process(pid, needle)
 
 
 def stop_process(pid: int, needle: str) -> None:
@@ -205,9 +203,9 @@ def stop_process(pid: int, needle: str) -> None:
         _reap(pid)
 
 
-def listening_sockets(places: Sequence[tuple[str, int]], control_pid: int, control_needle: str) -> list[socket.socket]:
+def listening_sockets(places: Sequence[tuple[str, int]], control_needle: str) -> list[socket.socket]:
     """Sockets at these addresses and ports: taken back from a control process that still has them all, or new ones."""
-    if control_pid and pid_alive(control_pid, control_needle):
+    for control_pid in pids_of(control_needle):
         taken = _steal(control_pid, {port for _, port in places})
         if taken.keys() >= set(places):
             return [taken[place] for place in places]
@@ -322,7 +320,6 @@ def main() -> None:
     except BlockingIOError:
         log.info("supervisor_already_there")
         return
-    (places.run / "supervisor.pid").write_text(f"{os.getpid()}\n")
     seats = seats_of(places)
     fabric = fabric_of(places, settings, seats)
     if fabric is not None:
@@ -335,8 +332,7 @@ def main() -> None:
     sockets: list[socket.socket] = []  # held here as long as this process lives
     if settings.role != "host":
         api, door = listening_on(settings, seats), door_on(settings)
-        control_pid, needle = read_pid(places.run / "control.pid"), control_child(places).needle
-        sockets = listening_sockets([*api, *door], control_pid, needle)
+        sockets = listening_sockets([*api, *door], control_child(places).needle)
         fds = [each.fileno() for each in sockets]
         children.insert(0, control_child(places, fds[: len(api)], fds[len(api) :]))
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -349,7 +345,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     supervisor.run()
-    (places.run / "supervisor.pid").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from holdfast.base import config
 from holdfast.base import log as logs
 from holdfast.base.errors import BadInput, HoldfastError, NotFound, Unavailable
 from holdfast.base.limits import UP_READY_S
-from holdfast.base.run import pid_alive, spawn
+from holdfast.base.run import pids_of, spawn
 from holdfast.client.session import Session
 from holdfast.daemon.checks import machine_check, port_check
 from holdfast.daemon.phases import Phases
@@ -38,13 +38,7 @@ from holdfast.daemon.seats import (
     seats_write,
 )
 from holdfast.daemon.storage import storages_choose
-from holdfast.daemon.supervisor import (
-    control_child,
-    read_pid,
-    stop_process,
-    supervisor_needle,
-    supervisor_runs,
-)
+from holdfast.daemon.supervisor import control_child, supervisor_runs, supervisor_stop
 
 RANGES = ("private_cidr", "public_cidr", "underlay_cidr")
 DOOR = ("hosts_listen", "hosts_port")
@@ -100,7 +94,7 @@ def _host_up(places: Places, phases: Phases, flags: dict[str, Any]) -> int:
 def _pause(places: Places, new: list[str], phases: Phases) -> None:
     """More hosts are more processes, and a door is one more socket: all but the guests are started anew."""
     with phases.phase("hosts") as told:
-        stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
+        supervisor_stop(places)
         told.words = f"{', '.join(new) or 'others may'} join; the API pauses, guests go on"
 
 
@@ -221,7 +215,7 @@ def _words_of(names: list[str]) -> str:
 
 def port_check_unless_ours(places: Places, settings: config.Settings) -> None:
     """A control process that outlived its supervisor still has the port: that one is ours."""
-    if not pid_alive(read_pid(places.run / "control.pid") or -1, control_child(places).needle):
+    if not pids_of(control_child(places).needle):
         port_check(settings)
 
 

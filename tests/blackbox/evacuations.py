@@ -101,7 +101,7 @@ class Evacuations:
 
     def _freeze(self, host: str) -> Callable[[], None]:
         """Keeper last and first back, as a host that is suspended has them: no guest runs without it."""
-        pids = [*self._guests_of(host), *self._pids("agent", host), *self._pids("keeper", host)]
+        pids = [*self._guests_of(host), *self.cloud.pids_of("agent", host), *self.cloud.pids_of("keeper", host)]
         for pid in pids:
             _signal(pid, signal.SIGSTOP)
 
@@ -117,7 +117,7 @@ class Evacuations:
         self._each("control", signal.SIGKILL)
 
     def _control_frozen(self, _: str) -> None:
-        pids = self._pids("control")
+        pids = self.cloud.pids_of("control")
         for pid in pids:
             _signal(pid, signal.SIGSTOP)
         _pause_until(time.monotonic() + self.dice.uniform(1, 12))
@@ -141,14 +141,8 @@ class Evacuations:
     # the world
 
     def _each(self, part: str, number: int, host: str = "") -> None:
-        for pid in self._pids(part, host):
+        for pid in self.cloud.pids_of(part, host):
             _signal(pid, number)
-
-    def _pids(self, part: str, host: str = "") -> list[int]:
-        """Processes of the cloud, by the files that each start writes."""
-        names = [path for path in (self.cloud.state / "run").glob(f"{part}*.pid") if not host or host in path.stem]
-        pids = [int(path.read_text().strip() or 0) for path in names]
-        return [pid for pid in pids if pid in self.cloud.processes()]
 
     def _guests_of(self, host: str) -> list[int]:
         where = self._where()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.run import pids_of
 from holdfast.client.cloud import Cloud
 from holdfast.client.connection import Http
 from holdfast.client.credentials import credentials_find
@@ -312,7 +313,7 @@ def test_no_cloud_is_status_5_and_says_up(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_launch_outlives_the_control_process(here: Path) -> None:
     launched("web", "--no-public")
-    pid = int((here / "run" / "control.pid").read_text())
+    (pid,) = pids_of(f"holdfast.daemon.control\0--state\0{here}\0")
     os.kill(pid, signal.SIGKILL)
     ran = holdfast("stop", "web")
     assert ran.status in (0, 1), ran.err  # the call itself may break off with the process, and says so

@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ENTRY = "from holdfast.cli.main import main; main()"
 COMMAND_S = 180
 NOBODY = 65_534
+MODULES = {part: f"holdfast.daemon.{part}" for part in ("supervisor", "control", "agent")} | {
+    "keeper": "holdfast.host.keeper"
+}
 
 
 def free_port() -> int:
@@ -74,24 +77,26 @@ class LiveCloud:
         return self.run("up", "--port", str(self.port), *self.flags, *more)
 
     def pids(self) -> dict[str, int]:
-        """supervisor, control, agent, keeper: their pids, from the files that each start writes."""
-        found = {}
-        for path in (self.state / "run").glob("*.pid"):
-            text = path.read_text().strip()
-            found[path.stem.partition("-")[0]] = int(text) if text else 0
+        """supervisor, control, agent, keeper: the pid of each, 0 for none; of several hosts' one."""
+        return {part: next(iter(self.pids_of(part)), 0) for part in MODULES}
+
+    def pids_of(self, part: str, host: str = "") -> list[int]:
+        """The processes that are this part of the cloud, of one host or of all: their own command lines say so."""
+        found = []
+        for pid in self.processes():
+            words = _words(pid)
+            named = not host or host in (Path(word).name for word in words)
+            if named and words[1:4] == ["-m", MODULES[part], "--state"]:
+                found.append(pid)
         return found
 
     def alive(self, name: str) -> bool:
-        """Whether that process runs: its own command line says so."""
-        try:
-            return str(self.state).encode() in Path(f"/proc/{self.pids()[name]}/cmdline").read_bytes()
-        except (KeyError, OSError):
-            return False
+        """Whether that process runs."""
+        return bool(self.pids_of(name))
 
     def kill(self, name: str) -> int:
         """kill -9; returns the pid."""
-        pid = self.pids()[name]
-        assert str(self.state).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        (pid,) = self.pids_of(name)
         os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -114,15 +119,16 @@ class LiveCloud:
 
     def processes(self) -> list[int]:
         """Every process whose command line names the state directory."""
-        found = []
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                words = Path(f"/proc/{entry}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if str(self.state).encode() in words and int(entry) != os.getpid():
-                found.append(int(entry))
-        return found
+        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+        return [pid for pid in pids if pid != os.getpid() and any(str(self.state) in word for word in _words(pid))]
+
+
+def _words(pid: int) -> list[str]:
+    """Its command line; a process that is gone has none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
 
 
 @dataclass

@@ -134,7 +134,7 @@ def test_from_nothing_to_a_guest_and_back_to_nothing(cloud: LiveCloud) -> None:
     said = cloud.up()
     assert "a guest booted and answered at 172.24.71." in said
     pids = cloud.pids()
-    assert sorted(pids) == ["agent", "control", "keeper", "supervisor"]
+    assert all(pids.values()), pids
     audited(cloud)
 
     again = cloud.run("up")

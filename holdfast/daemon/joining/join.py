@@ -38,7 +38,7 @@ from holdfast.daemon.phases import Phases
 from holdfast.daemon.places import Places, write_private
 from holdfast.daemon.seats import hosts_here
 from holdfast.daemon.storage import storage_choose
-from holdfast.daemon.supervisor import read_pid, stop_process, supervisor_needle, supervisor_runs
+from holdfast.daemon.supervisor import supervisor_runs, supervisor_stop
 from holdfast.daemon.up import only_one, wait_for
 from holdfast.domain.joining import Joined, JoinRequest, join_token_parts
 from holdfast.host.dial import TOKEN, Wire
@@ -74,7 +74,7 @@ def join(options: argparse.Namespace) -> int:
             config.save(places.state / "holdfast.toml", kept | ({"shared": settings.shared} if settings.shared else {}))
             _become(places, name)
             # what runs here already was started with the settings of before; guests go on
-            stop_process(read_pid(places.run / "supervisor.pid"), supervisor_needle(places.state))
+            supervisor_stop(places)
             told.words = f"{name}, other hosts reach it at {settings.tunnel or 'no address'}"
         host_up(places, settings, phases)
     return 0
