@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +18,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from holdfast.api.http.services import Services
 from holdfast.base.config import Settings
+from holdfast.control.operations.identity import passwords as passwords_module
 from holdfast.control.operations.identity.bootstrap import Bootstrapped, identity_bootstrap
 from holdfast.control.store import database as database_module
 from holdfast.control.store.database import Database
@@ -215,15 +213,19 @@ PASSWORDS = {"admin": "admin-secret", "demo": "demo-secret"}
 
 @lru_cache(maxsize=1)
 def password_hashes() -> dict[str, str]:
-    """Hashed once per test process, and cheaply: with the product's own parameters each test's logins cost a second."""
-    return {name: _cheap_hash(password) for name, password in PASSWORDS.items()}
+    """Hashed once per test process."""
+    return {name: passwords_module.password_hash(password) for name, password in PASSWORDS.items()}
 
 
-def _cheap_hash(password: str) -> str:
-    """In the form that is stored, whose parameters are part of it."""
-    salt, n, r, p = os.urandom(16), 16, 1, 1
-    key = hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, dklen=32)
-    return "$".join(["scrypt", str(n), str(r), str(p), *(base64.b64encode(part).decode() for part in (salt, key))])
+COST = passwords_module.COST
+passwords_module.COST = (16, 1, 1)  # with the product's own, each login of a test costs a tenth of a second
+
+
+@pytest.fixture
+def product_cost(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, int]:
+    """Passwords cost what they cost in the product: N, r, p of scrypt."""
+    monkeypatch.setattr(passwords_module, "COST", COST)
+    return COST
 
 
 @dataclasses.dataclass

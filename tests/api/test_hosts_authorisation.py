@@ -14,7 +14,7 @@ from holdfast.control.store.host import host_insert
 from holdfast.control.store.identity.enrolment import enrolment_write
 from holdfast.daemon.composition import FACADES
 from holdfast.domain.joining import Enrolment
-from tests.api.test_volume_authorisation import everything
+from tests.api.rows import everything
 from tests.client import Client
 from tests.conftest import Cloud
 from tests.world import World

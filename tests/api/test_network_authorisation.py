@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from holdfast.api.http.routes import PUBLIC, Route
 from holdfast.api.network.routes import FACADE
-from holdfast.control.store.schema import metadata
 from tests.api.network_client import PLURALS, Project, admin, other_tenant, outside, project
+from tests.api.rows import everything
 from tests.conftest import Cloud
 
 GUARDED = [route for route in FACADE.routes if route.rule != PUBLIC]
@@ -75,15 +74,6 @@ def owned(cloud: Cloud) -> dict[str, str]:
         "network-ip-availabilities": network["id"],
         "agents": network["id"],
     }
-
-
-def everything(cloud: Cloud) -> dict[str, list[Any]]:
-    """Every row of the store but those that logging in writes."""
-    names = [name for name in metadata.tables if name.startswith(("network", "subnet", "port", "router", "floating"))]
-    names += ["security_group", "security_group_rule", "quota"]
-    return cloud.services.store.read(
-        lambda tx: {name: sorted(map(str, tx.all(select(metadata.tables[name])))) for name in names}
-    )
 
 
 def test_another_tenant_gets_nothing_through_any_url_and_changes_nothing(cloud: Cloud, owned: dict[str, str]) -> None:

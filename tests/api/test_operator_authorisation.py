@@ -9,7 +9,7 @@ import pytest
 from holdfast.api.http.policy import ADMIN
 from holdfast.api.http.routes import Route
 from holdfast.api.operator.routes import ROUTES, RULES
-from tests.api.test_volume_authorisation import everything
+from tests.api.rows import everything
 from tests.conftest import Cloud
 from tests.world import World
 

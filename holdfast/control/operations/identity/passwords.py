@@ -25,7 +25,7 @@ from holdfast.base.limits import (
     PASSWORD_WAIT_S,
 )
 
-_N, _R, _P = 2**14, 8, 5
+COST = (2**14, 8, 5)  # N, r, p
 _MAXMEM_BYTES = 64 << 20  # 128 * N * r is 16 MiB; OpenSSL's own limit of 32 MiB is too close
 
 
@@ -36,7 +36,7 @@ def password_hash(password: str) -> str:
     if len(password.encode("utf-8", "surrogatepass")) > PASSWORD_BYTES:
         raise BadInput(f"a password has at most {PASSWORD_BYTES} bytes")
     salt = os.urandom(16)
-    return _stored(salt, _derive(password, salt, _N, _R, _P))
+    return _stored(salt, _derive(password, salt, *COST))
 
 
 class Passwords:
@@ -85,7 +85,7 @@ def _derive(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
 
 
 def _stored(salt: bytes, key: bytes) -> str:
-    return f"scrypt${_N}${_R}${_P}${_text(salt)}${_text(key)}"
+    return "$".join(["scrypt", *map(str, COST), _text(salt), _text(key)])
 
 
 def _text(data: bytes) -> str:
