@@ -38,7 +38,7 @@ class Server:
         return self.home / ".s.PGSQL.5432"
 
     def start(self) -> None:
-        options = f"-k {self.home} -c listen_addresses='' -c fsync=off -c max_connections=60 {self.settings}"
+        options = f"-k {self.home} -c listen_addresses='' -c fsync=off -c dynamic_shared_memory_type=mmap -c max_connections=60 {self.settings}"
         self._control("-w", "-o", options, "-l", str(self.home / "log"), "start")
 
     def stop(self, mode: str = "immediate") -> None:

@@ -154,56 +154,63 @@ def test_images_that_were_there_before_marks_were_are_looked_for(database: Datab
 
 
 UPLOADER = """
-import os, sys
+import os, sys, threading
 from pathlib import Path
+from sqlalchemy import event
 from tests.conftest import HeldClock
 from tests.control.test_image_file import finish, written
 from holdfast.control.store.database import Database
 from holdfast.control.store.image import image_fetch
-state, image_id, statements = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-left = [statements]
-def die(*_):
-    left[0] -= 1
-    if left[0] < 0:
-        os.kill(os.getpid(), 9)
-store = Database(f"sqlite:///{state / 'store.sqlite'}", HeldClock().now_us)
-image = store.read(lambda tx: image_fetch(tx, image_id))
-import threading
-names = {"rename", "fsync", "open", "write", "pwrite", "unlink"}
-for name in names:
-    real = getattr(os, name)
-    def counted(*a, _real=real, **k):
-        die()
-        return _real(*a, **k)
-    setattr(os, name, counted)
-from sqlalchemy import event
-for engine in (store._writer,):
-    event.listen(engine, "before_cursor_execute", die)
-    event.listen(engine, "commit", die)
-upload = written(store, state / "images", image)
-assert finish(store, image, upload)
-upload.close()
-print("whole")
+def upload(state, image_id, steps):
+    left = [steps]
+    def die(*_):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), 9)
+    store = Database(f"sqlite:///{state / 'store.sqlite'}", HeldClock().now_us)
+    image = store.read(lambda tx: image_fetch(tx, image_id))
+    for name in ("rename", "fsync", "open", "write", "pwrite", "unlink"):
+        real = getattr(os, name)
+        def counted(*a, _real=real, **k):
+            die()
+            return _real(*a, **k)
+        setattr(os, name, counted)
+    event.listen(store._writer, "before_cursor_execute", die)
+    event.listen(store._writer, "commit", die)
+    upload = written(store, state / "images", image)
+    assert finish(store, image, upload)
+    upload.close()
+for line in sys.stdin:  # forked, so that what takes a second to import is imported once
+    image_id, steps = line.split()
+    child = os.fork()
+    if not child:
+        upload(Path(sys.argv[1]), image_id, int(steps))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
 def test_killed_before_any_step_the_image_is_queued_or_whole(database: Database, files: Path, tmp_path: Path) -> None:
     """IMG-19: SIGKILL before each file operation and each statement of an upload, in a process of its own."""
     outcomes: list[Status] = []
-    for step in range(40):
-        image = make(database)
-        argv = [sys.executable, "-c", UPLOADER, str(tmp_path), image.id, str(step)]
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, timeout=60)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
-        image_sweep(database, files)
-        outcomes.append(status(database, image))
-        found = [path.name for path in files.iterdir() if path.name.startswith(image.id)]
-        if outcomes[-1] is Status.ACTIVE:
-            assert len(found) == 1 and (files / found[0]).read_bytes() == b"x" * 600
-        else:
-            assert (outcomes[-1], found) == (Status.QUEUED, [])
-        if done.returncode == 0:
-            break
+    argv, pipe = [sys.executable, "-c", UPLOADER, str(tmp_path)], subprocess.PIPE
+    with subprocess.Popen(argv, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, bufsize=1) as uploader:
+        assert uploader.stdin and uploader.stdout
+        for step in range(40):
+            image = make(database)
+            uploader.stdin.write(f"{image.id} {step}\n")
+            ended = int(uploader.stdout.readline())
+            assert ended in (0, -signal.SIGKILL)
+            image_sweep(database, files)
+            outcomes.append(status(database, image))
+            found = [path.name for path in files.iterdir() if path.name.startswith(image.id)]
+            if outcomes[-1] is Status.ACTIVE:
+                assert len(found) == 1 and (files / found[0]).read_bytes() == b"x" * 600
+            else:
+                assert (outcomes[-1], found) == (Status.QUEUED, [])
+            if ended == 0:
+                break
+        uploader.stdin.close()
     assert Status.QUEUED in outcomes and outcomes[-1] is Status.ACTIVE
     assert len(outcomes) > 8
 

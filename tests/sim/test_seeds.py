@@ -48,7 +48,8 @@ def ran(shard: int) -> tuple[int, Counter[str], str]:
 
 def test_a_seed_tells_the_same_story_after_others_and_in_another_process() -> None:
     program = (
-        "from tests.sim.cluster import run_seed; import sys; print([run_seed(int(s))[1] for s in sys.argv[1:]][-1])"
+        "from tests.sim.cluster import run_seed; from tests.sim.stores import forget_ground; import sys; "
+        "print([run_seed(int(s))[1] for s in sys.argv[1:]][-1]); forget_ground()"
     )
     told = {
         subprocess.run(
