@@ -52,7 +52,7 @@ tests: $(VENV)/installed-test  ## tests without guests, three at once: some only
 	@memory=$$(df --output=avail --block-size=1G /dev/shm 2>/dev/null | tail -1); \
 	room=$$(mktemp -d -p $$(test "$${memory:-0}" -ge 4 && echo /dev/shm || echo /tmp) holdfast-tests.XXXXXX) && \
 	trap "rm -rf $$room" EXIT && chmod 711 $$room && \
-	$(BIN)/python -m pytest -m "not qemu" -n 3 --dist worksteal --basetemp=$$room/t tests
+	$(BIN)/python -m pytest -m "not qemu" -n 3 --dist worksteal --basetemp=$$room/pytest tests
 
 stories: $(VENV)/installed-test  ## tests that boot real guests, three files at once
 	$(BIN)/python -m pytest -m qemu -n 3 --dist loadfile tests
