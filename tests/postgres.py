@@ -38,7 +38,9 @@ class Server:
         return self.home / ".s.PGSQL.5432"
 
     def start(self) -> None:
-        options = f"-k {self.home} -c listen_addresses='' -c fsync=off -c dynamic_shared_memory_type=mmap -c max_connections=60 {self.settings}"
+        # its segments are files of its own: those in /dev/shm would outlive a server that is killed
+        options = f"-k {self.home} -c listen_addresses='' -c fsync=off -c dynamic_shared_memory_type=mmap"
+        options += f" -c max_connections=60 {self.settings}"
         self._control("-w", "-o", options, "-l", str(self.home / "log"), "start")
 
     def stop(self, mode: str = "immediate") -> None:
