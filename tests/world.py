@@ -219,6 +219,16 @@ class HostStandIn:
                 del self.words[instance_id]
         return update is not None or self.words != before or files != files_before
 
+    def say(self, server: str, phase: Phase | None) -> None:
+        """Hear what it is told, and say how far it came with a machine; None: say nothing."""
+        update = self.store.read(lambda tx: host_update_since(tx, self.host_id, self.desk.version))
+        if phase is None or update is None:
+            return
+        self.desk.apply(update)
+        wanted = self.desk.machine(server)
+        assert wanted is not None and wanted.present
+        self.report(MachineReport(server, wanted.generation, wanted.boot, wanted.disk, phase))
+
     def report(self, *extra: MachineReport, full: bool = True) -> None:
         """Say what this host is."""
         words = HostReport(

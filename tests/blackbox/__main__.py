@@ -14,7 +14,7 @@ from tests.blackbox.evacuations import Evacuations, make_cloud
 from tests.blackbox.power_cuts import PowerCuts
 from tests.blackbox.sampler import Sampler
 
-HOSTS, SERVERS = 4, 32
+HOSTS, SERVERS = 4, 48  # as many as three of them hold on two cores
 
 
 def main() -> int:

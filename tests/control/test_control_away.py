@@ -20,7 +20,7 @@ from holdfast.base.limits import (
 )
 from holdfast.control.store.operation import operation, operation_event
 from tests.conftest import Cloud, HeldClock
-from tests.world import World
+from tests.world import CAPABILITIES, IMAGE, HostStandIn, World
 
 AWAY_S = 600
 FLEET, QUEUE = 8, OPERATIONS_PER_TICK + 16
@@ -96,6 +96,18 @@ def test_a_host_that_is_silent_for_good_holds_a_server_up_for_no_longer_than_it_
     world.pass_time(HOST_DOWN_S)
     assert world.status(server) == "ERROR"
     assert "has not reported lately" in world.server(server)["fault"]["message"]
+
+
+def test_a_host_that_has_not_said_yet_what_it_has_is_waited_for(world: World, tmp_path: Path) -> None:
+    """It joined, or came up, a moment ago: a server that only it can take is not refused."""
+    late = HostStandIn(world.store, world.cloud.services.settings, tmp_path / "late", 9, CAPABILITIES)
+    body = {"name": "web", "imageRef": IMAGE, "flavorRef": "42", "networks": "none", "availability_zone": "nova:h9"}
+    server = world.nova("POST", "/servers", {"server": body}, world.admin).json["server"]["id"]
+    world.settle()
+    assert world.server(server, world.admin)["status"] == "BUILD"
+    world.hosts.append(late)
+    world.pass_time(HOST_DOWN_S - 1)
+    assert world.running()[server] == ["h9"]
 
 
 def test_an_act_whose_every_look_comes_late_ends_as_well(world: World) -> None:

@@ -22,6 +22,7 @@ from holdfast.control.store.host import allocation_delete, host_fetch
 from holdfast.control.store.host_lease import departed_from, lease_fetch
 from holdfast.control.store.instance import instance_fetch, instance_update
 from holdfast.domain.lease import HostPhase
+from holdfast.domain.observed import Phase
 from holdfast.host.hypervisor.simulated import queue_failure
 from tests.conftest import Cloud
 from tests.control.test_operations_crash import run_doomed
@@ -209,7 +210,8 @@ def test_after_a_power_cut_a_host_starts_what_ran_again_the_highest_priority_fir
     assert world.audit() == []
 
 
-def test_a_target_that_dies_too_is_left_for_a_third(world: World) -> None:
+@pytest.mark.parametrize("said", [None, Phase.PREPARING])
+def test_a_target_that_dies_too_is_left_for_a_third(world: World, said: Phase | None) -> None:
     server = boot_on(world, "h1")
     auto = Steady(world)
     world.hosts[0].die()
@@ -218,6 +220,7 @@ def test_a_target_that_dies_too_is_left_for_a_third(world: World) -> None:
     target = world.store.read(lambda tx: tx.value(text("SELECT host_id FROM instance WHERE host_id != ''")))
     second = next(host for host in world.hosts if host.host_id == target)
     assert second is not world.hosts[0]
+    second.say(server, said)
     second.die()
     third = next(host for host in world.hosts if not host.away)
     for _ in range(12):
@@ -424,12 +427,14 @@ def test_a_server_without_a_host_is_deleted_once_somebody_removes_its_disk(world
     assert status(world, server) == "GONE"
 
 
-def test_a_server_that_was_being_built_on_a_dead_host_is_built_elsewhere(world: World) -> None:
+@pytest.mark.parametrize("said", [None, Phase.PREPARING])
+def test_a_server_that_was_being_built_on_a_dead_host_is_built_elsewhere(world: World, said: Phase | None) -> None:
     auto = Steady(world)
     server = world.boot(networks="none")
     world.engine.run_once()
     host_id = world.store.read(lambda tx: tx.value(text("SELECT host_id FROM instance")))
     source = next(host for host in world.hosts if host.host_id == host_id)
+    source.say(server, said)
     source.die()
     auto.look(LAPSED_S)
     pass_time(world, 8)

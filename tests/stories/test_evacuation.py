@@ -4,7 +4,9 @@ with data and address, and the host comes back."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.stories.livecloud import LiveCloud
 from tests.stories.test_several_hosts import admin_in_demo, bare_cloud, host_of
 from tests.stories.test_up import SERVERS, audited, launch
 
+VOLUMES = "/volume/v3/volumes"
 FLAGS = ("--prefix", "hfse", "--private-cidr", "10.73.0.0/24", "--public-cidr", "172.24.73.0/24")
 FLAGS = (*FLAGS, "--underlay-cidr", "10.73.64.0/20")
 
@@ -32,7 +35,7 @@ def test_a_guest_outlives_its_host(cloud: LiveCloud) -> None:
     cloud.run("ssh", "web", "--", "echo kept > note; sync")
     session = admin_in_demo(cloud)
     moves_without_a_restart(cloud, session, server_id)
-    source = host_of(session, server_id)
+    source, volume_id = host_of(session, server_id), volume_attached(session, server_id)
     until(lambda: all(host["lease_enforced"] for host in hosts(cloud).values()), 60)  # and the keepers know it
     killed = cloud.run("host", "kill", source)
     assert "with 1 guests" in killed
@@ -40,6 +43,10 @@ def test_a_guest_outlives_its_host(cloud: LiveCloud) -> None:
     until(lambda: host_of(session, server_id) != source, 90)
     until(lambda: answers_with_its_data(cloud), 60)
     assert len(processes_of_guest(server_id)) == 1
+    assert volume_id[:20] in cloud.run("ssh", "web", "--", "cat /sys/block/*/serial"), "it has its volume"
+    assert who_has_open(volume_id) == processes_of_guest(server_id)
+    volume = session.get(f"{VOLUMES}/{volume_id}")["volume"]
+    assert [each["server_id"] for each in volume["attachments"]] == [server_id]
     cloud.run("host", "start", source)
     until(lambda: (hosts(cloud)[source]["state"], hosts(cloud)[source]["phase"]) == ("up", "member"), 60)
     assert len(processes_of_guest(server_id)) == 1
@@ -58,6 +65,25 @@ def moves_without_a_restart(cloud: LiveCloud, session: Session, server_id: str) 
     assert cloud.run("ssh", "web", "--", "cat /proc/sys/kernel/random/boot_id") == boot
     until(lambda: len(processes_of_guest(server_id)) == 1, 30)
     cloud.run("host", "enable", second)
+
+
+def volume_attached(session: Session, server_id: str) -> str:
+    """A new volume that the server has plugged in."""
+    volume_id = str(session.post(VOLUMES, {"volume": {"size": 1}})["volume"]["id"])
+    until(lambda: session.get(f"{VOLUMES}/{volume_id}")["volume"]["status"] == "available", 30)
+    session.post(f"{SERVERS}/{server_id}/os-volume_attachments", {"volumeAttachment": {"volumeId": volume_id}})
+    until(lambda: session.get(f"{VOLUMES}/{volume_id}")["volume"]["status"] == "in-use", 30)
+    return volume_id
+
+
+def who_has_open(volume_id: str) -> list[str]:
+    """The processes that hold the volume's file, as the kernel has them."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if volume_id in os.readlink(path):
+                found.add(path.parts[2])
+    return sorted(found)
 
 
 def settled(session: Session, server_id: str) -> bool:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,48 @@ def test_a_machine_joins_and_its_guests_and_ours_are_one_network_and_move(cloud:
     cloud.run("host", "forget", "far")
     assert [host["name"] for host in json.loads(cloud.run("host", "list", "--json"))["hosts"]] != ["far"]
     audited(cloud)
+
+
+@pytest.mark.root
+@pytest.mark.qemu
+def test_a_joined_host_that_is_cut_off_is_evacuated_once_and_comes_back_to_be_drained(
+    cloud: LiveCloud, there: Elsewhere, tmp_path: Path
+) -> None:
+    """EVA-02, EVA-07 over the wire: disks are shared, the other machine is alive but nobody hears it."""
+    for machine in (cloud, there):
+        machine.told["shared"] = str(tmp_path / "shared")
+    cloud.up("--hosts-listen", HERE, "--hosts-port", str(cloud.port + 1))
+    here_id = launch(cloud, "here")
+    there.join(cloud, f"{HERE}:{cloud.port + 1}")
+    session = admin_in_demo(cloud)
+    far_id, _, _ = launch_on(session, "far", "there", session.get(f"{SERVERS}/{here_id}")["server"])
+    until(lambda: session.get(f"{SERVERS}/{far_id}")["server"]["status"] == "ACTIVE", 60)
+    first = guest_processes(there)[far_id]
+    until(lambda: host_shown(cloud)["lease_enforced"], 120)
+
+    said_by("ip", "link", "set", WIRE, "down")
+    until(lambda: far_id in guest_processes(cloud), 120)
+    assert not Path(f"/proc/{first}").exists(), "its keeper had ended it before it ran here"
+    assert guest_processes(there) == {}
+    assert host_shown(cloud)["phase"] == "fenced"
+    said_by("ip", "link", "set", WIRE, "up")
+    until(lambda: (host_shown(cloud)["state"], host_shown(cloud)["phase"]) == ("up", "member"), 120)
+    assert guest_processes(there) == {} and far_id in guest_processes(cloud)
+    audited(cloud)
+    audited(there)
+
+    next_id, _, _ = launch_on(session, "far", "next", session.get(f"{SERVERS}/{here_id}")["server"])
+    until(lambda: session.get(f"{SERVERS}/{next_id}")["server"]["status"] == "ACTIVE", 60)
+    assert next_id in guest_processes(there)
+    cloud.run("host", "drain", "far")
+    assert next_id in guest_processes(cloud) and guest_processes(there) == {}
+    assert {host_of(session, server_id) for server_id in (far_id, next_id)} == {host_of(session, here_id)}
+    audited(cloud)
+    audited(there)
+
+
+def host_shown(cloud: LiveCloud) -> Any:
+    return json.loads(cloud.run("host", "show", "far", "--json"))
 
 
 def test_a_refused_machine_is_nobodys_host_and_joins_once_what_was_wrong_is_mended(

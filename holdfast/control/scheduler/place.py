@@ -142,8 +142,21 @@ def place(request: Request, rooms: Sequence[Room]) -> Decision:
 
 def silent(request: Request, rooms: Sequence[Room]) -> list[str]:
     """The hosts that could take it if they were heard."""
-    quiet = [replace(room, up=True) for room in rooms if not room.up]
+    quiet = [_heard(request, room) for room in rooms if not room.up]
     return [room.host.name for room in quiet if not _against(request, room)]
+
+
+def _heard(request: Request, room: Room) -> Room:
+    """As if it were up; one that never said what it has, as if that were enough."""
+    if room.host.reported_us:
+        return replace(room, up=True)
+    return replace(
+        room,
+        up=True,
+        vcpus=room.used_vcpus + request.vcpus,
+        memory_mib=room.used_memory_mib + request.memory_mib,
+        disk_gib=room.used_disk_gib + request.disk_gib,
+    )
 
 
 def fitting(request: Request, rooms: Sequence[Room]) -> list[Room]:

@@ -262,6 +262,8 @@ class Agent:
     def _report(self) -> None:
         link, last_s, full_s = self._make_link(), 0.0, 0.0
         while not self._stopping.is_set():
+            if not self._parts.registration.there.wait(RETRY_S):
+                continue  # it would be refused; once registered it reports at once, for before it takes no servers
             due = time.monotonic() - last_s >= REPORT_PERIOD_S
             full = self._desk.known and time.monotonic() - full_s >= FULL_REPORT_S
             news = self._said.take_news()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 from holdfast.host.keeper.lease import INCARNATION_FILE, boot_id, read_incarnation
@@ -20,13 +21,16 @@ class Registration:
         self._file = home / INCARNATION_FILE
         self.boot_id, self.machine = boot_id(), machine_digest(home)
         self.number = 0  # 0: not registered
+        self.there = threading.Event()  # set while registered
 
     def registered(self, number: int) -> None:
         self.number = number
+        self.there.set()
 
     def lost(self) -> None:
         """The control plane speaks to another incarnation, or fenced this one."""
         self.number = 0
+        self.there.clear()
 
     def publish(self) -> None:
         """Let the keeper ask for the lease of this incarnation."""

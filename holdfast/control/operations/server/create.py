@@ -65,7 +65,7 @@ def _unschedule(work: Work) -> None:
 def _spawn(work: Work) -> Outcome:
     row = work.instance()
     seen = server.reached(work, row, work.data["generation"])
-    if seen is None and holder_is_fenced(work.tx, row.host_id):
+    if (seen is None or seen.phase == Phase.PREPARING) and holder_is_fenced(work.tx, row.host_id):
         work.data["avoid"] = {**work.data.get("avoid", {}), row.host_id: "it died"}
         return go("leave", f"host {server.host_name(work, row)} died")
     if seen is None or seen.phase == Phase.PREPARING:

@@ -48,7 +48,7 @@ from holdfast.control.store.operation import (
 from holdfast.control.store.placement.passage import passage_fetch
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import LEFT, Host
-from holdfast.domain.instance import Instance, InstanceState, move, priority_of
+from holdfast.domain.instance import Instance, InstanceState, Observation, move, priority_of
 from holdfast.domain.lease import HostPhase
 from holdfast.domain.observed import Phase
 from holdfast.domain.operation import Operation
@@ -157,19 +157,24 @@ def _spawn(work: Work) -> Outcome:
     seen = server.reached(work, row, work.data["generation"])
     if seen is not None and seen.phase == Phase.FAILED:
         work.data["avoid"] = {**work.data.get("avoid", {}), row.host_id: f"it failed to start it: {seen.reason}"}
-        if seen.disk >= row.disk > row.disk_made and hosts_sharing_disks(work.tx, row.host_id):
-            # it tries again until it hears of this, and its guest may write: others go on from that disk (seed 2432)
-            row = instance_update(work.tx, row, disk_made=row.disk)
-            work.data.update(rebuild=False, source=row.host_id)
-        holder_left(work.tx, row)
+        holder_left(work.tx, _disk_kept(work, row, seen))
         return _again(work, f"failed there: {seen.reason}")
     if seen is None or seen.phase != server.PHASE_OF[row.power] or seen.disk < row.disk:
-        if seen is None and row.host_id and holder_is_fenced(work.tx, row.host_id):
+        if row.host_id and holder_is_fenced(work.tx, row.host_id):  # whatever it was at when it died
+            _disk_kept(work, row, seen)
             return _again(work, f"host {server.host_name(work, row)} died as well")
         return wait(f"host {server.host_name(work, row)} to report it {server.PHASE_OF[row.power]}")
     state = row.state if row.fault is not None else move(row.state, "ready")
     instance_update(work.tx, row, state=state, disk_made=row.disk)
     return NEXT
+
+
+def _disk_kept(work: Work, row: Instance, seen: Observation | None) -> Instance:
+    """A shared disk that was made anew is not made again: its guest may have run since its host spoke (seed 2432)."""
+    if seen is None or not seen.disk >= row.disk > row.disk_made or not hosts_sharing_disks(work.tx, row.host_id):
+        return row
+    work.data.update(rebuild=False, source=row.host_id)
+    return instance_update(work.tx, row, disk_made=row.disk)
 
 
 def _again(work: Work, why: str) -> Outcome:
