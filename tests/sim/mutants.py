@@ -184,7 +184,7 @@ MUTANTS = (
     Mutant("word_and_lease", word_and_lease, 2, ("link_cut", "agent_frozen", "word_given_wrongly")),
     Mutant("owner_of_reports", owner_of_reports, 4),
     Mutant("left_before_taken", left_before_taken, 4, operators=True),
-    Mutant("room_on_the_way", room_on_the_way, 41, operators=True),
+    Mutant("room_on_the_way", room_on_the_way, 97, operators=True),
     Mutant("ends_told", ends_told, 5, operators=True),
 )
 
