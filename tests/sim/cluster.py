@@ -10,8 +10,11 @@ from collections.abc import Callable
 
 from holdfast.base.config import Settings
 from holdfast.base.errors import HoldfastError
+from holdfast.base.limits import HOST_DOWN_S
+from holdfast.control.operations.host.fencing import word_given
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_insert
+from holdfast.control.store.host import host_fetch, host_insert
+from holdfast.control.store.host_lease import lease_fetch
 from holdfast.debug.audit import store_audit
 from holdfast.domain.observed import Capabilities
 from tests.sim.clockwork import Loop, Violation
@@ -31,6 +34,7 @@ CHAOS_S = 60.0
 CONVERGE_S = 360.0
 """Every accepted request ends within 300 s of the healing (OPERATION_DEADLINE_S), and then a sweep and a report."""
 GONE_S = 120.0
+LOST_FOR_GOOD = 0.3
 
 
 class SeedFailed(AssertionError):
@@ -53,7 +57,7 @@ class Cluster:
         count = dice.choice((2, 2, 3, 3, 4))
         capabilities = Capabilities(8, 512 + 128 * 5, 500, "simulated", "", "simulated", "1", "h", "127.0.0.1")
         home = self.ground.home
-        shared = home / "shared" if dice.random() < 0.75 else None
+        self.shared = shared = home / "shared" if dice.random() < 0.75 else None
         shutil.rmtree(home / "shared", ignore_errors=True)
         self.hosts = [
             SimHost(home / f"h{n}", n, self.wire, self.world, capabilities, shared) for n in range(1, count + 1)
@@ -88,8 +92,10 @@ class Cluster:
         if self.operators is not None:
             self.operators.work(loop.seconds + CHAOS_S)
         self.chaos()
-        self.heal()
         rest = Rest(self)
+        if self.shared and len(self.hosts) > 2 and dice.random() < LOST_FOR_GOOD:
+            self.one_stays_away(rest)
+        self.heal()
         if not loop.run(CONVERGE_S, until=rest.reached):
             raise Violation(f"I2 it did not come to rest within {CONVERGE_S:.0f} s of the healing: {rest.missing()}")
         loop.note("at rest")
@@ -99,6 +105,17 @@ class Cluster:
         self.count_rows()
         self.counts["requests accepted"] += self.users.accepted
         self.counts["creates repeated after a lost answer"] += self.users.repeated
+
+    def one_stays_away(self, rest: Rest) -> None:
+        """Everything is healed but one host, which is off: what is to be elsewhere does not wait for it."""
+        lost = self.loop.dice.choice(self.hosts)
+        lost.power_off("it stays away")
+        self.heal(but=lost)
+        self.loop.run(HOST_DOWN_S + 1)
+        self.word_given(lost)
+        if not self.loop.run(CONVERGE_S, until=lambda: rest.reached_without(lost)):
+            raise Violation(f"I2 without {lost.name} it did not go on elsewhere: {rest.waiting_without(lost)}")
+        self.seen("came to rest without a host")
 
     def count_rows(self) -> None:
         """How much of what is to be survived did happen, from the rows."""
@@ -129,6 +146,17 @@ class Cluster:
         self.seen(f"fault {kind}")
         FAULTS[kind](self)
 
+    def word_given(self, host: SimHost, lies: bool = False) -> None:
+        """Somebody says that a host is off; who lies does so only where its lease enforces."""
+
+        def change(tx: Tx, _: Settings) -> None:
+            row = host_fetch(tx, host.host_id)
+            assert row is not None
+            if not lies or lease_fetch(tx, host.host_id).enforced:
+                word_given(tx, row, "", "so they say")
+
+        self.in_a_replica(change)
+
     def in_a_replica(self, change: Callable[[Tx, Settings], object]) -> None:
         """Do what an operator's call would do, in one transaction of some replica; refused is refused."""
 
@@ -145,8 +173,8 @@ class Cluster:
 
     healed = False
 
-    def heal(self) -> None:
-        """Everything that is broken is whole again."""
+    def heal(self, but: SimHost | None = None) -> None:
+        """Everything that is broken is whole again; one host, if need be, stays as it is."""
         self.healed = True
         self.loop.note("HEAL")
         self.wire.cuts.clear()
@@ -159,6 +187,8 @@ class Cluster:
             else:
                 replica.start()
         for host in self.hosts:
+            if host is but:
+                continue
             host.thaw()
             host.boot()
             host.restarts_in_s = lambda: 1.0

@@ -10,6 +10,7 @@ from tests.sim.clockwork import SECOND_US
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
+    from tests.sim.hosts import SimHost
 
 LOOK_S = 2.0
 
@@ -34,7 +35,7 @@ class Rest:
     def missing(self) -> list[str]:
         """What is not yet as it should be."""
         rows = self.c.world.rows
-        crowded = {str(instance_id) for (instance_id,) in rows(_CROWDED)}
+        crowded = self._crowded()
         found = [
             f"{kind} of {of} is open at {step}: {why}"
             for kind, of, step, why in rows(_OPEN)
@@ -67,6 +68,23 @@ class Rest:
             f"{i} runs and nobody knows it" for i, hosts in self.c.world.running.items() if hosts and i not in known
         ]
         return found or [words for words in self.c.audit() if not any(i in words for (i,) in refused)]
+
+    def reached_without(self, lost: SimHost) -> bool:
+        return self._due() and not self.waiting_without(lost)
+
+    def waiting_without(self, lost: SimHost) -> list[str]:
+        """Builds and evacuations that go on while one host is off; those that find no room without it may wait."""
+        rows = self.c.world.rows
+        crowded = self._crowded(lost.host_id)
+        kinds = ("server_create", "server_evacuate")
+        return [
+            f"{kind} of {of} at {step}: {why}"
+            for kind, of, step, why in rows(_OPEN)
+            if kind in kinds and of not in crowded
+        ]
+
+    def _crowded(self, lost: str = "") -> set[str]:
+        return {str(instance_id) for (instance_id,) in self.c.world.rows(_CROWDED.format(lost=lost))}
 
     def _names(self, instance_id: str) -> list[str]:
         return sorted(host.name for host in self.c.world.running.get(instance_id, ()))
@@ -119,19 +137,23 @@ _CROWDED = """
         SELECT h.id, 640
             - coalesce((SELECT sum(a.memory_mib) FROM allocation a WHERE a.host_id = h.id), 0)
             - coalesce((SELECT sum(p.memory_mib) FROM passage p WHERE p.target_id = h.id), 0) AS mib
-        FROM host h WHERE h.enabled
+        FROM host h WHERE h.enabled AND h.id != '{lost}'
     )
-    SELECT w.id FROM instance w WHERE w.host_id = '' AND NOT EXISTS (
+    SELECT w.id FROM instance w WHERE w.host_id IN ('', '{lost}') AND NOT EXISTS (
         SELECT 1 FROM free f
         WHERE f.mib + coalesce((
-            SELECT max(o.memory_mib) FROM instance o WHERE o.host_id = f.id AND o.priority < w.priority
+            SELECT max(o.memory_mib) FROM instance o WHERE o.host_id = f.id AND o.priority < w.priority AND NOT EXISTS (
+                SELECT 1 FROM operation s WHERE s.resource_id = w.id AND s.state = 'open' AND s.data ->> 'shed' != ''
+            )
         ), 0) >= w.memory_mib AND NOT EXISTS (
             SELECT 1 FROM instance m JOIN server_group g ON g.id = m.group_id
-            WHERE g.policy = 'anti-affinity' AND m.group_id = w.group_id AND m.host_id = f.id
+            LEFT JOIN passage p ON p.instance_id = m.id
+            WHERE g.policy = 'anti-affinity' AND m.group_id = w.group_id AND f.id IN (m.host_id, p.target_id)
         )
     )
 """
-"""Waits for room, as it should (seed 2219): no host has it free, nor from a server of lower priority."""
+"""Waits for room, as it should (seed 2219): no host has it free, nor from a server of lower priority; what gave its own
+room away takes nobody's (seed 5003). While a host is lost for good, so does what it had."""
 _INSTANCES = "SELECT id, state, power, host_id FROM instance ORDER BY id"
 _REFUSED = "SELECT instance_id FROM observation WHERE phase = 'failed' AND retryable = 0"
 """Its host gave it up for good, and says why: its owner decides."""

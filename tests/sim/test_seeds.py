@@ -14,7 +14,7 @@ from typing import Any
 from tests.sim.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
-SHARDS, SEEDS = 2, 20  # both at once; 60 s of a core in all
+SHARDS, SEEDS = 2, 50  # both at once; 100 to 160 s of a core in all
 HAPPENED = {  # in all of them: without it "0 violations" would mean little
     "requests accepted": 500,
     "act server_evacuate done": 10,
