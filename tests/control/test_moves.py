@@ -248,6 +248,28 @@ def test_a_host_that_a_second_move_brings_it_to_has_nothing_left_of_the_first(wo
     assert (world.store.read(passages_list), world.audit()) == ([], [])
 
 
+def test_it_goes_nowhere_before_the_host_that_it_left_said_that_nothing_of_it_is_there(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    """Seed 5083: what came and could not go on was sent back to a host that had not ended what it had sent."""
+    world = World(cloud, tmp_path, hosts=2, capabilities=SHARED)
+    server, (source, target) = boot_on(world, "h1"), world.hosts
+    queue_failure(target.home, "activate", Conflict("no guest was received"))
+    act(world, server, "os-migrateLive", {"host": "h2", "block_migration": "auto"})
+    while world.server(server, world.admin)["OS-EXT-SRV-ATTR:host"] == "h1":
+        target.step()
+        source.step()
+        world.engine.run_once()
+    target.step()
+    world.engine.run_once()
+    assert world.store.read(passages_list) == []
+    assert [row.host_id for row in world.store.read(lambda tx: departed_from(tx, server))] == [source.host_id]
+    world.pass_time(30)
+    assert world.running()[server] == ["h1"] and status(world, server) == "ACTIVE"
+    assert world.store.read(lambda tx: departed_from(tx, server)) == []
+    assert (world.store.read(passages_list), world.audit()) == ([], [])
+
+
 @pytest.mark.parametrize("word", ["migrate", "os-migrateLive"])
 def test_a_target_that_dies_on_the_way_is_left_for_another(world: World, word: str) -> None:
     server = boot_on(world, "h1")

@@ -19,6 +19,11 @@ def qemu_img(*words: str) -> str:
     return subprocess.run(["qemu-img", *words], check=True, capture_output=True, text=True).stdout
 
 
+def qemu_io(disk: Path, words: str) -> None:
+    """Read or write a qcow2 as a guest does."""
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", words, str(disk)], check=True, capture_output=True)
+
+
 def make_raw(path: Path, size: int, seed: bytes = b"") -> Path:
     """A sparse file with data at its start, in the middle and after the hole."""
     with open(path, "wb") as file:

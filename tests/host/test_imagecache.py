@@ -12,7 +12,7 @@ import pytest
 from holdfast.base.errors import BadInput, NotFound, Unavailable
 from holdfast.base.imagefile import ImageRefused
 from holdfast.domain.desired import ImageSource
-from tests.host.imagecache_world import ImageCacheWorld, make_raw, qemu_img
+from tests.host.imagecache_world import ImageCacheWorld, make_raw, qemu_img, qemu_io
 
 
 @pytest.fixture
@@ -246,17 +246,10 @@ def test_a_snapshot_is_one_file_with_what_the_machine_wrote(world: ImageCacheWor
     disk, target = world.instances / "disk", world.root / "snapshot"
     cache.machine_disk(image, disk, 1)
     patch = make_raw(world.root / "patch", 1 << 20)
-    subprocess_write(disk, patch)
+    qemu_io(disk, f"write -s {patch} 2M 1M")
     cache.snapshot(disk, target)
     assert world.disk_bytes(target, 1 << 30) == world.disk_bytes(disk, 1 << 30)
     assert "backing" not in qemu_img("info", str(target))
-
-
-def subprocess_write(disk: Path, patch: Path) -> None:
-    import subprocess
-
-    command = f"write -s {patch} 2M 1M"
-    subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, str(disk)], check=True, capture_output=True)
 
 
 def test_a_snapshot_of_a_disk_on_a_strange_file_is_refused(world: ImageCacheWorld) -> None:

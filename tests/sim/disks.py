@@ -55,6 +55,10 @@ class SimDisks(SimulatedDisks):
         self.disks[key] = Disk(machine.disk)
         return Prepared((), None, None)
 
+    def is_made(self, machine: Machine) -> bool:
+        disk = self.disks.get(self._key(machine.instance_id))
+        return bool(self.host.shared) and disk is not None and disk.number == machine.disk
+
     def adopt(self, machine: Machine) -> None:
         if self._key(machine.instance_id) not in self.disks:
             raise Unavailable(f"the root disk of {machine.instance_id} is not where it was", code="disk_missing")

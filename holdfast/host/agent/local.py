@@ -16,6 +16,7 @@ from holdfast.domain.observed import FloatingReport
 from holdfast.host.agent.parts import Prepared
 from holdfast.host.dial import ControlPlane
 from holdfast.host.hypervisor.driver import Card, Disk
+from holdfast.host.hypervisor.qemu.directory import write_durable
 from holdfast.host.imagecache import qemu_img
 from holdfast.host.imagecache.cache import Cache
 from holdfast.host.network.apply import HostNetwork
@@ -25,6 +26,7 @@ from holdfast.host.network.metadata.documents import plugged_of
 log = get(__name__)
 GIB = 1 << 30
 ROOT, DRIVE, KERNEL, RAMDISK, CAPTURED = "root.qcow2", "config-2.iso", "kernel", "ramdisk", "captured.qcow2"
+NUMBER = "root.number"  # beside a root disk that other hosts find as well: for which number it was made, whole
 
 
 class LocalNetwork:
@@ -60,6 +62,14 @@ class LocalDisks:
         self._kept = kept
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
 
+    def is_made(self, machine: Machine) -> bool:
+        if self._kept is not None:
+            return False  # what is here is known from what was reached here
+        try:
+            return int((self._directory / machine.instance_id / NUMBER).read_text()) == machine.disk
+        except (FileNotFoundError, ValueError):
+            return False
+
     def adopt(self, machine: Machine) -> None:
         root = self._directory / machine.instance_id / ROOT
         if not root.exists():
@@ -91,6 +101,8 @@ class LocalDisks:
             log.debug("disk_awaited", instance=machine.instance_id)  # and only looked at: another host writes to it
         elif fresh:
             self._cache.machine_disk(machine.image, root, machine.disk_gib)
+            if self._kept is None and not inbound:  # before any guest runs on it
+                write_durable(home / NUMBER, f"{machine.disk}\n".encode())
         else:
             self.adopt(machine)
             qemu_img.grow(root, machine.disk_gib * GIB)

@@ -150,7 +150,10 @@ class Worker:
             return Observed(instance_id, Run.STOPPED, 0, Reason.STOPPED)
         if act is Act.RENEW_DISK:
             self._wait_for_right(machine)
-            self._disks.prepare(machine, fresh=True)
+            if self._disks.is_made(machine):  # and a guest may have written to it since (seed 4577)
+                self._disks.adopt(machine)
+            else:
+                self._disks.prepare(machine, fresh=True)
             self._reached.put(instance_id, Reached(before.generation, before.boot, machine.disk, Phase.STOPPED))
             return Observed(instance_id, Run.STOPPED, 0, Reason.NONE)
         if act is Act.ADOPT_DISK:

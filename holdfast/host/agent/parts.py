@@ -36,6 +36,9 @@ class Disks(Protocol):
     def prepare(self, machine: Machine, fresh: bool) -> Prepared:
         """Make the disks of a machine; `fresh` replaces the root disk. What is there already is not touched."""
 
+    def is_made(self, machine: Machine) -> bool:
+        """Whether the root disk of this number is there already, made by a host that may not have come to say so."""
+
     def adopt(self, machine: Machine) -> None:
         """Look that the root disk is there; it was made once, here or by another host. Unavailable: it is not."""
 

@@ -34,6 +34,9 @@ class SimulatedDisks:
     def prepare(self, machine: Machine, fresh: bool) -> Prepared:
         return Prepared((), None, None)
 
+    def is_made(self, machine: Machine) -> bool:
+        return False
+
     def adopt(self, machine: Machine) -> None:
         """It is always there."""
 

@@ -43,6 +43,12 @@ def holders_unsure(tx: Tx, instance_id: str, but: str = "") -> list[str]:
     ]
 
 
+def holders_former(tx: Tx, instance_id: str, but: str = "") -> dict[str, str]:
+    """Why an instance cannot go there now, by host: each that it left, and that has not confirmed it; not `but`."""
+    former = departed_from(tx, instance_id)
+    return {each.host_id: "what it had of it is not removed there yet" for each in former if each.host_id != but}
+
+
 def holder_left(tx: Tx, row: Instance, erase: bool = False) -> Instance:
     """Take an instance from its host without the host's word; returns the new row, which is on no host.
 

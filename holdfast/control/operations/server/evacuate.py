@@ -21,7 +21,7 @@ from holdfast.base.errors import BadInput, Conflict, HoldfastError, NoCapacity, 
 from holdfast.base.limits import FENCE_WAIT_S
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go, wait
 from holdfast.control.operations.host.fencing import fence_try
-from holdfast.control.operations.host.holders import holder_is_fenced, holder_left, holders_unsure
+from holdfast.control.operations.host.holders import holder_is_fenced, holder_left, holders_former, holders_unsure
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.capture import capture_dropped
 from holdfast.control.operations.server.passing import passage_drop, passage_leave
@@ -36,7 +36,7 @@ from holdfast.control.operations.server.shed import shed_begin
 from holdfast.control.scheduler.place import Request
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_fetch, host_names
-from holdfast.control.store.host_lease import departed_add, departed_from, hosts_sharing_disks, lease_fetch
+from holdfast.control.store.host_lease import departed_add, hosts_sharing_disks, lease_fetch
 from holdfast.control.store.instance import instance_update, observations_delete
 from holdfast.control.store.operation import (
     evacuation_before,
@@ -134,8 +134,7 @@ def _take(work: Work, row: Instance) -> bool:
 
 
 def _avoid(work: Work, row: Instance) -> dict[str, str]:
-    former = departed_from(work.tx, row.id)
-    avoid = {each.host_id: "what it had of it is not removed there yet" for each in former}
+    avoid = holders_former(work.tx, row.id)
     if not work.data.get("rebuild"):
         avoid |= hosts_without_disk(work.tx, row, work.data["source"])
     avoid |= work.data.get("avoid", {})

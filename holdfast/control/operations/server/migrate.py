@@ -22,6 +22,7 @@ from holdfast.base.config import Settings
 from holdfast.base.errors import BadInput, Bug, Conflict, HoldfastError, NoCapacity, Unavailable
 from holdfast.base.limits import MOVE_DEADLINE_S, MOVE_STALLED_S, MOVE_TRIES
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go, wait
+from holdfast.control.operations.host.holders import holders_former
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.passing import (
     ABOVE_BASE,
@@ -143,7 +144,14 @@ def claim(work: Work) -> Outcome:
         raise Unavailable(f"host {server.host_name(work, row)} does not answer", code="host_lost", retryable=False)
     passage_delete(work.tx, row.id)  # room that it held for its return: it may be the very room that is looked for
     flavor = _flavor(work, row)
-    way = _way(work, row, flavor)
+    former = holders_former(work.tx, row.id, row.host_id)
+    try:
+        way = _way(work, row, flavor, former)
+    except (NoCapacity, Conflict):
+        if held is not None or not former:
+            raise
+        _way(work, row, flavor, NOWHERE)  # raises where they would not do either
+        return wait(f"host {', '.join(_name(work, each) for each in former)} to confirm that it runs nothing of it")
     copied = way.kind is PassageKind.LIVE  # with its present size, until it is restarted there
     room = _room(row, row.flavor, flavor) if copied else _room(row, flavor)
     begun = passage_begin(work.tx, row, way.target_id, way.kind, way.copy, room)
@@ -154,10 +162,10 @@ def claim(work: Work) -> Outcome:
 _COPIES = {SAME_DISK: "no disk", ABOVE_BASE: "its disk"}
 
 
-def _way(work: Work, row: Instance, flavor: Flavor) -> Way:
+def _way(work: Work, row: Instance, flavor: Flavor, former: Mapping[str, str]) -> Way:
     data = work.data
-    wish = Wish(bool(data.get("live")), data.get("target", ""), data.get("blocks"))
-    return _way_or_cold(work.tx, work.settings, row, wish, bool(data.get("cold")), flavor, data.get("avoid", {}))
+    wish, avoid = Wish(bool(data.get("live")), data.get("target", ""), data.get("blocks")), data.get("avoid", {})
+    return _way_or_cold(work.tx, work.settings, row, wish, bool(data.get("cold")), flavor, {**avoid, **former})
 
 
 def _way_or_cold(
