@@ -23,6 +23,7 @@ from holdfast.control.store.host_lease import lease_fetch, proofs_of
 from holdfast.domain.lease import HostLease, Proof
 from holdfast.host.agent.machine import Worker
 from holdfast.host.keeper import keep
+from tests.sim.disks import SimDisks
 
 Put = Callable[[Any, str, Any], None]
 
@@ -113,8 +114,9 @@ def apart(put: Put) -> None:
 
 
 def disk_adopted(put: Put) -> None:
-    """A host is not told that a disk was made already."""
+    """A host is not told that a disk was made already, and does not find it."""
     real = host_desired._machine
+    put(SimDisks, "is_made", lambda self, machine: False)
     put(host_desired, "_machine", lambda *args: msgspec.structs.replace(real(*args), disk_made=0))
 
 
