@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,18 @@ import pytest
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from holdfast.control.store.database import Database
+from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.operation import COLUMNS, operation, operation_insert, operation_next_due, operations_claim
 from holdfast.control.store.quota import quota
 from holdfast.control.store.sqlite.prepared import prepared
-from holdfast.domain.operation import Operation
+from holdfast.domain.operation import Operation, OperationState
 from tests.conftest import HeldClock, open_store
 
 BY_STATE = select(*COLUMNS).where(operation.c.state == bindparam("state"), operation.c.data.is_not(None))
+AMONG = select(*COLUMNS).where(
+    operation.c.state.in_(bindparam("states", expanding=True)), operation.c.resource_id.not_in(["b"])
+)
+NOBODY: Any = {"project_id": "", "user_id": "", "request_id": "", "deadline_s": 1}
 ENDED = update(operation).where(operation.c.id == bindparam("of")).values(waiting_for="no more", attempts=7)
 TWICE = insert(quota)
 
@@ -46,6 +51,19 @@ def test_a_statement_answers_the_same_the_first_time_and_later(embedded: Databas
     assert (after.attempts, after.waiting_for, after.data) == (7, "no more", {"of": ["a", 1]})
 
 
+def test_a_list_of_any_length_finds_the_same_the_first_time_and_later(embedded: Database) -> None:
+    made = accepted(embedded, "a")
+    accepted(embedded, "b")
+
+    def among(*states: Any) -> list[Operation]:
+        return embedded.read(lambda tx: tx.structs(Operation, AMONG, {"states": list(states)}))
+
+    ended = [state for state in OperationState if state != made.state]
+    assert among(made.state) == [made], "not even SQLAlchemy finds it"
+    assert embedded.read(lambda tx: prepared(tx._connection, AMONG, {"states": []})) is not None, "it is not prepared"
+    assert [among(made.state), among(*ended, made.state), among(*ended), among()] == [[made], [made], [], []]
+
+
 def test_what_a_statement_breaks_is_the_same_error_the_first_time_and_later(embedded: Database) -> None:
     row: dict[str, Any] = {"project_id": "p", "resource": "instances", "limit_value": 1}
     row = {column.name: row.get(column.name, 1) for column in quota.c}
@@ -56,13 +74,23 @@ def test_what_a_statement_breaks_is_the_same_error_the_first_time_and_later(embe
 
 
 def test_a_write_alone_that_raises_leaves_nothing(embedded: Database) -> None:
-    def half(tx: Any) -> None:
-        operation_insert(
-            tx, kind="k", step="s", resource_id="a", project_id="", user_id="", request_id="", deadline_s=1
-        )
+    def half(tx: Tx) -> None:
+        operation_insert(tx, kind="k", step="s", resource_id="a", **NOBODY)
         raise KeyError("the other half")
 
     with pytest.raises(KeyError):
+        embedded.write(half)
+    assert embedded.read(operation_next_due) is None
+
+
+def test_a_write_that_raises_after_a_failed_part_leaves_nothing(embedded: Database) -> None:
+    def half(tx: Tx) -> None:
+        operation_insert(tx, kind="k", step="s", resource_id="a", **NOBODY)
+        with contextlib.suppress(KeyError):
+            tx.attempt(lambda: {}["a part"])
+        raise ValueError("the whole")
+
+    with pytest.raises(ValueError, match="whole"):
         embedded.write(half)
     assert embedded.read(operation_next_due) is None
 

@@ -40,7 +40,7 @@ from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S, STORE_WAL_BYTES
 from holdfast.control.signals import Signals
 from holdfast.control.store.postgresql.connections import Postgresql
 from holdfast.control.store.postgresql.hints import Hints
-from holdfast.control.store.sqlite.prepared import Prepared, prepared, rows_of, touched_by
+from holdfast.control.store.sqlite.prepared import Prepared, heard, prepared, rows_of, savepoint, touched_by
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Tx:
 
     def attempt(self, change: Callable[[], T]) -> T:
         """Run a part that may fail: what it raises comes out, and only what that part wrote is undone."""
-        with self._connection.begin_nested():
+        with self._connection.begin_nested() if self.is_postgresql else savepoint(self._connection):
             return change()
 
     def notify(self, topic: str) -> None:
@@ -215,7 +215,7 @@ class Database:
                 for context, fn, future in batch:
                     tx = Tx(connection, self.now_us())
                     try:
-                        with connection.begin_nested():
+                        with savepoint(connection):
                             answer = context.run(fn, tx)
                     except Exception as err:  # the caller's own: handed back, and the others go on
                         future.set_exception(_outward(err))
@@ -313,10 +313,6 @@ def _sqlite_engine(path: Path, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        words = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-        for listener in connection.dispatch.before_cursor_execute:
-            listener(connection, None, words, (), None, False)
-        driver: Any = connection.connection.driver_connection
-        driver.execute(words)
+        heard(connection, "BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine

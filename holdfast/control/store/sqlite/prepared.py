@@ -1,16 +1,20 @@
 """Statements that are executed again and again, straight on SQLite's own connection.
 
 SQLAlchemy needs ten times as long for a statement as SQLite does. What a module built once is therefore compiled once,
-and from its second use on only its values are bound and its rows converted here, by the same converters. Everything
-else (a statement built for one use, lists of values, IN) goes through SQLAlchemy, and so does all of PostgreSQL.
-Errors are the same exceptions, and whoever listens for statements hears these too.
+and from its second use on only its values are bound and its rows converted here, by the same converters. A list of
+values, which IN takes, is one value then, whatever its length: JSON. A statement built for one use goes through
+SQLAlchemy, and so does all of PostgreSQL. Errors are the same exceptions, and whoever listens for statements hears
+these too.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +35,8 @@ class Prepared:
     has_rows: bool
 
 
+_LIST = re.compile(r"__\[POSTCOMPILE_(\w+)\]")  # where SQLAlchemy writes a question mark for each value
+_ANY_OF = "SELECT value FROM json_each(?)"
 _seen: weakref.WeakKeyDictionary[Executable, dict[tuple[str, ...], Prepared | None]] = weakref.WeakKeyDictionary()
 
 
@@ -63,26 +69,44 @@ def touched_by(connection: Connection, form: Prepared, values: Mapping[str, Any]
     return _execute(connection, form, values).rowcount
 
 
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """Undo what the block wrote, and nothing else, if it raises."""
+    heard(connection, "SAVEPOINT part")
+    try:
+        yield
+    except Exception:
+        heard(connection, "ROLLBACK TO SAVEPOINT part")
+        heard(connection, "RELEASE SAVEPOINT part")  # it is still there: what is around this would end here
+        raise
+    heard(connection, "RELEASE SAVEPOINT part")
+
+
+def heard(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+    """Execute it as it stands, with its listeners told and the exceptions of SQLAlchemy."""
+    for listener in connection.dispatch.before_cursor_execute:
+        listener(connection, None, sql, parameters, None, False)
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor: sqlite3.Cursor = driver.execute(sql, parameters)
+    except sqlite3.Error as err:
+        raise DBAPIError.instance(sql, parameters, err, sqlite3.Error, hide_parameters=True) from err
+    return cursor
+
+
 def _execute(connection: Connection, form: Prepared, values: Mapping[str, Any]) -> sqlite3.Cursor:
     if not connection.in_transaction():
         connection.begin()
     given = {**form.fixed, **values}
     for name, bind in form.binds.items():
         given[name] = bind(given[name])
-    parameters = tuple([given[name] for name in form.names])
-    for listener in connection.dispatch.before_cursor_execute:
-        listener(connection, None, form.sql, parameters, None, False)
-    driver: Any = connection.connection.driver_connection
-    try:
-        cursor: sqlite3.Cursor = driver.execute(form.sql, parameters)
-    except sqlite3.Error as err:
-        raise DBAPIError.instance(form.sql, parameters, err, sqlite3.Error, hide_parameters=True) from err
-    return cursor
+    return heard(connection, form.sql, tuple([given[name] for name in form.names]))
 
 
 def _compile(connection: Connection, statement: Any, names: tuple[str, ...]) -> Prepared | None:
     compiled = statement.compile(dialect=connection.dialect, column_keys=list(names))
-    awkward = (compiled.post_compile_params, compiled.escaped_bind_names, compiled.insert_prefetch)
+    sql, lists = str(compiled), set(_LIST.findall(str(compiled)))
+    awkward = (compiled.escaped_bind_names, compiled.insert_prefetch, len(lists) < len(compiled.post_compile_params))
     if any(awkward) or compiled.update_prefetch or compiled.positiontup is None:
         return None
     columns = compiled._result_columns
@@ -90,11 +114,17 @@ def _compile(connection: Connection, statement: Any, names: tuple[str, ...]) -> 
         return None
     converters = [column.type._cached_result_processor(connection.dialect, None) for column in columns]
     wanted = set(compiled.positiontup)
+    binds = {name: bind for name, bind in compiled._bind_processors.items() if name in wanted}
     return Prepared(
-        sql=str(compiled),
+        sql=_LIST.sub(_ANY_OF, sql),
         names=tuple(compiled.positiontup),
         fixed={name: value for name, value in compiled.construct_params(_check=False).items() if name in wanted},
-        binds={name: bind for name, bind in compiled._bind_processors.items() if name in wanted},
+        binds=binds | {name: _listed(binds.get(name)) for name in lists},
         reads=tuple((index, read) for index, read in enumerate(converters) if read is not None),
         has_rows=bool(columns),
     )
+
+
+def _listed(bind: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    """How a list is written whose values are written by `bind`."""
+    return lambda values: json.dumps(list(values) if bind is None else [bind(value) for value in values])
