@@ -40,6 +40,7 @@ class HeldClock:
 
     def __init__(self) -> None:
         self.at_us = START_US
+        self.then: Callable[[], None] = lambda: None  # what happens whenever it was moved
 
     def now_us(self) -> int:
         return self.at_us
@@ -49,6 +50,7 @@ class HeldClock:
 
     def advance_s(self, seconds: float) -> None:
         self.at_us += int(seconds * 1_000_000)
+        self.then()
 
 
 @pytest.fixture

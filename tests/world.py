@@ -23,11 +23,13 @@ from holdfast.control.operations.host_report import host_report_apply
 from holdfast.control.operations.image import image_new
 from holdfast.control.operations.network.bootstrap import network_bootstrap
 from holdfast.control.operations.registry import ACTS
+from holdfast.control.store.clock import clock_watch_note
 from holdfast.control.store.database import Database
 from holdfast.control.store.host import host_insert
 from holdfast.control.store.image import image_insert
 from holdfast.debug.audit import Finding, store_audit
 from holdfast.domain.image import Status
+from holdfast.domain.lease import ClockWatch
 from holdfast.domain.observed import Capabilities, HostReport, MachineReport, Phase
 from holdfast.host.agent.board import Said
 from holdfast.host.agent.desk import Desk
@@ -63,6 +65,8 @@ class World:
         self.hosts = [
             HostStandIn(self.store, settings, directory / f"h{n}", n, capabilities) for n in range(1, hosts + 1)
         ]
+        self.clock.then = self.watch
+        self.watch()
         self.engine = self.make_engine()
         self.demo: Client = cloud.as_user()
         self.admin: Client = cloud.as_user("admin", "admin")
@@ -71,6 +75,10 @@ class World:
 
     def make_engine(self, store: Database | None = None, worker: str = "w1") -> Engine:
         return Engine(store or self.store, self.cloud.services.settings, ACTS, worker)
+
+    def watch(self) -> None:
+        """Time passes here as somebody who watches the store's clock all along sees it pass."""
+        self.store.write(lambda tx: clock_watch_note(tx, ClockWatch(0, tx.now_us)))
 
     def settle(self, engine: Engine | None = None) -> None:
         """Let everything happen that is due."""

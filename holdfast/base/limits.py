@@ -82,6 +82,7 @@ OPERATION_LEASE_S: Final = 15  # a worker that dies holds a resource up for this
 OPERATION_DEADLINE_S: Final = 300  # every accepted request ends: 60 s healthy, 300 s after a fault heals
 CAPTURE_DEADLINE_S: Final = 1800  # a disk of 100 GiB over a slow link
 OPERATION_ATTEMPTS: Final = 5  # of one step that raised something that may pass
+OPERATION_AGAIN_S: Final = 32  # between two tries of it, at most; 1, 2, 4, ...
 OPERATIONS_PER_TICK: Final = 64  # claimed at once; one transaction
 RECONCILE_PERIOD_S: Final = 5  # the pass that must be enough without any hint
 TERMINAL_ROWS_KEPT_S: Final = 7 * 86_400  # finished operations and deleted instances stay readable
@@ -114,6 +115,7 @@ FENCE_WAIT_S: Final = 300  # that an evacuation waits for proof that its host is
 FENCE_AGAIN_S: Final = 30  # between two rounds of tries at a switch that did not see the power off
 FENCE_AT_ONCE: Final = 16  # switches that one replica waits for: a rack that loses its power
 CLOCK_STEP_S: Final = 1  # between two looks, by which the store's clock may run ahead; more is a step, and no silence
+CLOCK_UNSEEN_S: Final = 10  # since the last look at the store's clock, after which nobody knows whether it was set
 HOSTS_LOST_MAX: Final = 0.55  # share of the hosts; when more vanish at once the fault is more likely ours
 
 # volumes

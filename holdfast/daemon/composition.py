@@ -27,6 +27,7 @@ from holdfast.base.config import Settings
 from holdfast.control.operations.host.certificates import HostsAuthority
 from holdfast.control.operations.identity.authority import Authority
 from holdfast.control.operations.image_file import images_claim
+from holdfast.control.reconcilers.clock import ClockSetBack
 from holdfast.control.reconcilers.deletions import Deletions
 from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.reconcilers.history import History
@@ -85,4 +86,11 @@ def make_reconcilers(services: Services) -> tuple[Reconciler, ...]:
     store = services.store
     evacuations = Evacuations(store, services.settings, services.clock)
     power = PowerFencing(store, services.settings, services.authority.secrets)
-    return (evacuations, power, Deletions(store), History(store), ImageSweep(store, services.images))
+    return (
+        ClockSetBack(store),
+        evacuations,
+        power,
+        Deletions(store),
+        History(store),
+        ImageSweep(store, services.images),
+    )

@@ -16,7 +16,7 @@ from enum import StrEnum
 import msgspec
 
 from holdfast.base.clock import SECOND_US
-from holdfast.base.limits import LEASE_MARGIN_S
+from holdfast.base.limits import CLOCK_UNSEEN_S, HOST_LEASE_S, LEASE_MARGIN_S
 
 
 class HostPhase(StrEnum):
@@ -49,9 +49,26 @@ class HostLease(msgspec.Struct, frozen=True):
     fenced_us: int  # 0: not fenced
     fenced_by: str  # kind of the proof
 
-    def lapsed(self, now_us: int) -> bool:
+    def lapsed(self, watch: ClockWatch, now_us: int) -> bool:
         """Whether the keeper of a host whose lease is enforced has surely ended its guests."""
-        return now_us > self.until_us + LEASE_MARGIN_S * SECOND_US
+        return watch.passed(self.renewed_us, HOST_LEASE_S + LEASE_MARGIN_S, now_us)
+
+
+class ClockWatch(msgspec.Struct, frozen=True):
+    """How long the control plane has seen the store's clock run as one's own does: somebody may set it, and then what
+    was written before looks as old, or as new, as it is not."""
+
+    since_us: int
+    looked_us: int  # last; both by the store's clock
+
+    def passed(self, since_us: int, seconds: float, now_us: int) -> bool:
+        """Whether more than this was seen to pass since an instant."""
+        if not 0 <= now_us - self.looked_us <= CLOCK_UNSEEN_S * SECOND_US:
+            return False
+        return self.looked_us - max(since_us, self.since_us) > seconds * SECOND_US
+
+
+NOBODY_LOOKED = ClockWatch(0, 0)
 
 
 class FenceProof(msgspec.Struct, frozen=True):

@@ -366,31 +366,6 @@ def test_a_replica_that_was_away_itself_evacuates_nothing_before_it_has_looked_f
     assert world.store.read(lambda tx: lease_fetch(tx, world.hosts[0].host_id)).phase is HostPhase.MEMBER
 
 
-def test_a_clock_that_steps_makes_no_host_dead(world: World) -> None:
-    boot_on(world, "h1")
-    auto = Steady(world)
-    auto.reconciler._clock = Stepped(world)
-    world.clock.advance_s(3600)  # by the store's clock alone: everything that any host said is an hour old
-    for host in world.hosts[1:]:
-        host.step()
-    auto.reconciler.tick()  # h1 is the only one that did not speak since
-    lease = world.store.read(lambda tx: lease_fetch(tx, world.hosts[0].host_id))
-    assert lease.phase is HostPhase.MEMBER and lease.lapsed(world.clock.now_us())
-
-
-class Stepped:
-    """A process whose own clock does not know that the store's stepped by an hour."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def now_us(self) -> int:
-        return self.world.clock.now_us()
-
-    def monotonic_s(self) -> float:
-        return self.world.clock.monotonic_s() - 3600 + 0.1
-
-
 def test_a_server_deleted_while_its_host_is_dead_goes_at_once_and_is_erased_on_return(world: World) -> None:
     server = boot_on(world, "h1")
     auto = Steady(world)

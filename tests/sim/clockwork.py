@@ -43,6 +43,7 @@ class Loop:
     def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
         self.seed, self.dice = seed, random.Random(seed)
         self.now_us, self.events = START_US, 0
+        self.store_ahead_us = 0  # of the store's clock, which somebody may set; nobody sets the hosts' clocks
         self.after_each: Callable[[], None] = lambda: None
         self.last: deque[str] = deque(maxlen=TOLD_LAST)
         self._tell, self._heap, self._number = tell, [], 0  # type: ignore[var-annotated]
@@ -52,6 +53,10 @@ class Loop:
     @property
     def seconds(self) -> float:
         return (self.now_us - START_US) / SECOND_US
+
+    @property
+    def store_now_us(self) -> int:
+        return self.now_us + self.store_ahead_us
 
     def note(self, words: str) -> None:
         """Write one line of the seed's story; two runs of a seed write the same lines."""

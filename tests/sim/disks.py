@@ -29,7 +29,12 @@ class Disk:
     """One root disk."""
 
     number: int  # of the machine's record that it was made for
-    written: bool = False  # a guest ran on it
+    began_s: float = 0.0  # when a guest last began to run on it
+
+    @property
+    def written(self) -> bool:
+        """Whether there may be something on it that is nowhere else."""
+        return self.began_s > 0
 
 
 class SimDisks(SimulatedDisks):
@@ -65,7 +70,9 @@ class SimDisks(SimulatedDisks):
 
     def leave(self, instance_id: str) -> None:
         """A disk of this host alone is put aside, and kept; a shared one is not touched."""
-        if not self.host.shared and self.disks.pop(self._key(instance_id), None) is not None:
+        key = self._key(instance_id)
+        if not self.host.shared and key in self.disks:
+            self.host.world.disks_aside[key] = self.disks.pop(key)
             loop().note(f"{self.host.name} puts the disk of {instance_id[:8]} aside")
 
     def remove(self, instance_id: str) -> None:
@@ -74,8 +81,8 @@ class SimDisks(SimulatedDisks):
             return
         state = self.host.world.rows(_STATE, instance_id)
         never = state and state[0] == ("failed", 0)  # it was never seen to run, and its builder gave it up
-        lost = state and state[0][0] not in ("building", "deleting", "deleted") and not self._copied(instance_id)
-        if disk.written and lost and not never:
+        lost = state and state[0][0] not in ("building", "deleting", "deleted")
+        if disk.written and lost and not never and not self._is_old(instance_id, disk):
             raise Violation(f"I7 {self.host.name} removes the disk of {instance_id}, which is {state[0][0]}")
         self.host.writers_check(instance_id, "removed")
         del self.disks[self._key(instance_id)]
@@ -86,3 +93,9 @@ class SimDisks(SimulatedDisks):
         store = str(owner[0][0]) if owner else self.host.disk_store
         copy = self.disks.get((store, instance_id))
         return store != self.host.disk_store and copy is not None and copy.written
+
+    def _is_old(self, instance_id: str, disk: Disk) -> bool:
+        """Whether its guest ran on another disk after this one, and that is still somewhere (seed 6358)."""
+        world = self.host.world
+        others = (world.disks | world.disks_aside).items()
+        return any(of == instance_id and other.began_s > disk.began_s for (_, of), other in others)

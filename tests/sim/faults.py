@@ -13,7 +13,7 @@ from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Host
 from holdfast.host.hypervisor.driver import Reason, Run
 from holdfast.host.hypervisor.simulated import queue_failure
-from tests.sim.clockwork import loop
+from tests.sim.clockwork import SECOND_US, loop
 from tests.sim.wire import Cut
 
 if TYPE_CHECKING:
@@ -148,6 +148,13 @@ def _row(tx: Tx, host: SimHost) -> Host:
     row = host_fetch(tx, host.host_id)
     assert row is not None
     return row
+
+
+def store_clock_set(c: Cluster) -> None:
+    """Forward or back, by less than a lease or by much more."""
+    by_s = loop().dice.choice((-3600, -90, -20, 20, 90, 3600))
+    loop().note(f"the store's clock is set by {by_s} s")
+    loop().store_ahead_us += by_s * SECOND_US
 
 
 def start_fails(c: Cluster) -> None:

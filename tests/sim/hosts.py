@@ -211,7 +211,7 @@ class SimHost:
         if runs and disk is None:
             raise Violation(f"{self.name} runs {instance_id} without a disk")
         if runs and disk is not None:
-            disk.written = True
+            disk.began_s = loop().seconds
 
     def writers_check(self, instance_id: str, what: str) -> None:
         """Nobody may use the disk that is changed here."""

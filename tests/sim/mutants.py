@@ -46,7 +46,12 @@ def keeper(put: Put) -> None:
 
 def lease_waited_for(put: Put) -> None:
     """A silent host counts as dead before its lease has lapsed."""
-    put(HostLease, "lapsed", lambda self, now_us: True)
+    put(HostLease, "lapsed", lambda self, watch, now_us: True)
+
+
+def clock_watched(put: Put) -> None:
+    """A lease counts as lapsed by what the store's clock says, whether or not somebody set it meanwhile."""
+    put(HostLease, "lapsed", lambda self, watch, now_us: now_us > self.until_us + 4_000_000)
 
 
 def incarnation(put: Put) -> None:
@@ -173,6 +178,7 @@ def ends_told(put: Put) -> None:
 MUTANTS = (
     Mutant("keeper", keeper, 15),
     Mutant("lease_waited_for", lease_waited_for, 104),
+    Mutant("clock_watched", clock_watched, 47, ("store_clock_set", "link_cut", "evacuation_asked", "host_frozen")),
     Mutant("incarnation", incarnation, 4),
     Mutant("departed", departed, 4),
     Mutant("claim_with_owner", claim_with_owner, 1),

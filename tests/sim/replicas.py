@@ -19,7 +19,7 @@ class LoopClock:
     """The clock of a replica."""
 
     def now_us(self) -> int:
-        return loop().now_us
+        return loop().store_now_us
 
     def monotonic_s(self) -> float:
         return loop().seconds + 1000

@@ -59,7 +59,8 @@ class World:
     def __init__(self, raw: sqlite3.Connection, locks: bool, seen: Callable[[str], None]) -> None:
         self.raw, self.locks, self.seen = raw, locks, seen
         self.running: dict[str, set[SimHost]] = defaultdict(set)
-        self.disks: dict[tuple[str, str], Disk] = {}
+        self.disks: dict[tuple[str, str], Disk] = {}  # by the place where they are, and the instance
+        self.disks_aside: dict[tuple[str, str], Disk] = {}
         self.moved_now = False
         self._version = -1
         self._gone: set[str] = set()

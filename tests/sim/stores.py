@@ -55,7 +55,7 @@ class SimStore(Database):
         self.statements_left, self.dies_after_commit, self.fails = 0, False, False
         self.pause_s: Callable[[], float] = lambda: 0.0
         self.written = False  # since somebody judged the rows
-        super().__init__(url, lambda: loop().now_us, self._before)
+        super().__init__(url, lambda: loop().store_now_us, self._before)
         connection = self._writer.raw_connection()
         connection.driver_connection.execute("PRAGMA synchronous=OFF")  # type: ignore[union-attr]
         connection.close()

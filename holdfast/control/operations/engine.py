@@ -16,7 +16,7 @@ from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
 from holdfast.base.config import Settings
 from holdfast.base.errors import Bug, HoldfastError, Unavailable
-from holdfast.base.limits import OPERATION_ATTEMPTS, OPERATION_LEASE_S, RECONCILE_PERIOD_S
+from holdfast.base.limits import OPERATION_AGAIN_S, OPERATION_ATTEMPTS, OPERATION_LEASE_S, RECONCILE_PERIOD_S
 from holdfast.control.operations.act import Act, Outcome, Work
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.operation import (
@@ -150,7 +150,7 @@ class Engine:
         work = Work(tx, self._settings, operation, dict(operation.data))
         last = not retryable or operation.attempts + 1 >= OPERATION_ATTEMPTS
         if act is None or act.fail is None or not last:
-            delay_us = SECOND_US << min(operation.attempts, 5)
+            delay_us = SECOND_US * min(1 << min(operation.attempts, 10), OPERATION_AGAIN_S)
             operation_write(
                 tx,
                 operation,

@@ -25,13 +25,14 @@ from holdfast.base.limits import (
 from holdfast.control.operations.host.evacuation import in_order
 from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.server.evacuate import server_evacuate_begin
+from holdfast.control.store.clock import clock_watch_note
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.host import host_fetch, hosts_list
 from holdfast.control.store.host_lease import hosts_are_well, leases_by_host
 from holdfast.control.store.instance import instances_to_evacuate
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Host, lost_too_many
-from holdfast.domain.lease import HostLease, HostPhase, nobody
+from holdfast.domain.lease import NOBODY_LOOKED, ClockWatch, HostLease, HostPhase, nobody
 
 log = logs.get(__name__)
 
@@ -47,19 +48,23 @@ class Evacuations:
         self._store, self._settings, self._clock = store, settings, clock
         self._looked_s = 0.0
         self._ahead_s = 0.0  # the store's clock, of this process's own
-        self._steady_since_s = 0.0
+        self._watch = NOBODY_LOOKED
         self._braked = False
 
     def tick(self) -> Counter[str]:
         began_s = self._clock.monotonic_s()
         hosts, leases, now_us = self._store.read(_look)  # raises while the store is away, which is a gap
-        if self._settings.evacuate != "auto" or not self._is_steady(began_s, now_us) or self._brake(hosts, now_us):
+        self._look_at_clock(began_s, now_us)
+        if any(_is_silent(host, leases.get(host.id) or nobody(host.id), now_us) for host in hosts):
+            self._store.write(lambda tx: clock_watch_note(tx, self._watch))
+        steady = self._watch.passed(0, HOST_LEASE_S + LEASE_MARGIN_S, now_us)
+        if self._settings.evacuate != "auto" or not steady or self._brake(hosts, now_us):
             return Counter()
         done: Counter[str] = Counter()
         for host in hosts:
             lease = leases.get(host.id) or nobody(host.id)
             fenced = lease.phase is HostPhase.FENCED
-            if _may_be_dead(host, lease, now_us):
+            if _is_silent(host, lease, now_us) and lease.enforced:
                 done["fenced"] += (fenced := self._store.write(partial(_fence, host.id)))
             while fenced:
                 begun = self._store.write(partial(self._evacuate, host.id))
@@ -68,17 +73,13 @@ class Evacuations:
                     break  # the others wait for something
         return +done
 
-    def _is_steady(self, began_s: float, now_us: int) -> bool:
-        """Whether this process has been looking, without a gap, for longer than any lease lasts.
-
-        A store's clock that steps is a gap: all that was written before it looks old.
-        """
+    def _look_at_clock(self, began_s: float, now_us: int) -> None:
+        """Begin to watch anew where this process did not look for a while, or the store's clock was set."""
         now_s, ahead_s = self._clock.monotonic_s(), now_us / SECOND_US - began_s
         gap = not self._looked_s or now_s - self._looked_s > RECONCILE_PERIOD_S
-        if gap or abs(ahead_s - self._ahead_s) > CLOCK_STEP_S:
-            self._steady_since_s = now_s
+        was_set = abs(ahead_s - self._ahead_s) > CLOCK_STEP_S
+        self._watch = ClockWatch(now_us if gap or was_set else self._watch.since_us, now_us)
         self._looked_s, self._ahead_s = now_s, ahead_s
-        return now_s - self._steady_since_s >= HOST_LEASE_S + LEASE_MARGIN_S
 
     def _brake(self, hosts: list[Host], now_us: int) -> bool:
         braked = lost_too_many(hosts, now_us)
@@ -109,8 +110,8 @@ def _look(tx: Tx) -> tuple[list[Host], dict[str, HostLease], int]:
     return hosts_list(tx), leases_by_host(tx), tx.now_us
 
 
-def _may_be_dead(host: Host, lease: HostLease, now_us: int) -> bool:
-    return host.is_lost(now_us) and lease.phase is not HostPhase.FENCED and lease.enforced and lease.lapsed(now_us)
+def _is_silent(host: Host, lease: HostLease, now_us: int) -> bool:
+    return host.is_lost(now_us) and lease.phase is not HostPhase.FENCED
 
 
 def _fence(host_id: str, tx: Tx) -> bool:

@@ -15,18 +15,19 @@ from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
 from holdfast.base.config import Settings
 from holdfast.base.errors import HoldfastError
-from holdfast.base.limits import FENCE_AGAIN_S, FENCE_AT_ONCE, FENCE_LOOK_S
+from holdfast.base.limits import FENCE_AGAIN_S, FENCE_AT_ONCE, FENCE_LOOK_S, HOST_DOWN_S
 from holdfast.control.fencing.driver import Power
 from holdfast.control.fencing.power import Seen, machine_off
 from holdfast.control.operations.host.fence_config import fence_config_fetch
 from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.identity.keys import Keyring
+from holdfast.control.store.clock import clock_watched
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.host import host_fetch, hosts_list
 from holdfast.control.store.host_fence import HostFence, host_fence_tried, host_fences
 from holdfast.control.store.host_lease import leases_by_host, proof_add
 from holdfast.domain.host import Host, lost_too_many
-from holdfast.domain.lease import HostLease, HostPhase, Proof, nobody
+from holdfast.domain.lease import ClockWatch, HostLease, HostPhase, Proof, nobody
 
 log = logs.get(__name__)
 
@@ -47,12 +48,14 @@ class PowerFencing:
         fences = self._store.read(host_fences)
         if not fences:
             return Counter()
-        hosts, leases, now_us = self._store.read(lambda tx: (hosts_list(tx), leases_by_host(tx), tx.now_us))
+        hosts, leases, watch, now_us = self._store.read(
+            lambda tx: (hosts_list(tx), leases_by_host(tx), clock_watched(tx), tx.now_us)
+        )
         by_itself = self._settings.evacuate == "auto" and not lost_too_many(hosts, now_us)
         asked = 0
         for host in hosts:
             fence, lease = fences.get(host.id), leases.get(host.id) or nobody(host.id)
-            if fence is None or not _is_due(host, lease, fence, by_itself, now_us):
+            if fence is None or not _is_due(host, lease, fence, watch if by_itself else None, now_us):
                 continue
             if host.id not in self._asked or self._asked[host.id].done():
                 self._asked[host.id] = self._pool.submit(self._switch_off, host.id, host.name)
@@ -71,12 +74,15 @@ class PowerFencing:
             log.exception("fence_bug", host=name)
 
 
-def _is_due(host: Host, lease: HostLease, fence: HostFence, by_itself: bool, now_us: int) -> bool:
+def _is_due(host: Host, lease: HostLease, fence: HostFence, watch: ClockWatch | None, now_us: int) -> bool:
+    """Whether to ask the switch now; without a `watch` only where somebody asked for it."""
     if lease.phase is HostPhase.FENCED or now_us - fence.tried_us < FENCE_AGAIN_S * SECOND_US:
         return False
     if fence.asked_us > fence.tried_us:
         return True
-    return by_itself and host.is_lost(now_us) and (not lease.enforced or lease.lapsed(now_us))
+    if watch is None or not host.is_lost(now_us):
+        return False
+    return lease.lapsed(watch, now_us) if lease.enforced else watch.passed(host.reported_us, HOST_DOWN_S, now_us)
 
 
 def _note(host_id: str, seen: Seen, tx: Tx) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from holdfast.control.store import (  # noqa: F401 (each import declares its tables)
+    clock,
     console,
     flavor,
     host,

@@ -14,6 +14,7 @@ from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
 from holdfast.base.errors import Conflict, HoldfastError, Unauthenticated
 from holdfast.base.limits import HOST_LEASE_S
+from holdfast.control.store.clock import clock_watched
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_delete, host_names, host_update
 from holdfast.control.store.host_fence import host_fence_delete
@@ -45,13 +46,15 @@ def host_register(tx: Tx, host_id: str, boot_id: str, machine: str) -> HostLease
     before, name = lease_fetch(tx, host_id), host_names(tx).get(host_id)
     if name is None:
         raise Unauthenticated("this host is not known here any more")  # its token may be known for a while longer
-    if before.machine not in ("", machine) and before.phase is not HostPhase.FENCED:
+    fenced = before.phase is HostPhase.FENCED
+    if before.machine not in ("", machine) and not fenced:
         raise Conflict(
             f"host {name} is another machine or another directory, and a copy of it runs nothing. If it moved here, "
             f"and what it was is off for good: holdfast host fence {name} --confirmed",
             code="identity",
         )
-    if before.boot_id not in ("", boot_id) and before.enforced and not before.lapsed(tx.now_us):
+    may_run = before.enforced and not fenced and not before.lapsed(clock_watched(tx), tx.now_us)
+    if before.boot_id not in ("", boot_id) and may_run:
         left_s = (before.until_us - tx.now_us) // SECOND_US
         raise Conflict(f"another boot of host {name} may run its guests for {max(left_s, 0) + 1} s more", code="lease")
     after = msgspec.structs.replace(
