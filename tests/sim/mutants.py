@@ -182,7 +182,7 @@ MUTANTS = (
     Mutant("incarnation", incarnation, 4),
     Mutant("departed", departed, 4),
     Mutant("claim_with_owner", claim_with_owner, 1),
-    Mutant("fencing_number", fencing_number, 30, ("store_slow",)),
+    Mutant("fencing_number", fencing_number, 102, ("store_slow",)),
     Mutant("gone_before_given_back", gone_before_given_back, 2),
     Mutant("right_to_run", right_to_run, 33),
     Mutant("shared_disk_kept", shared_disk_kept, 26),
