@@ -216,6 +216,31 @@ def test_a_touched_base_that_is_right_is_trusted_again(world: ImageCacheWorld) -
     assert cache.held() == [image.id] and world.fetched == [image.id]
 
 
+def test_a_kernel_that_other_machines_link_and_let_go_meanwhile_is_not_taken_for_damaged(
+    world: ImageCacheWorld,
+) -> None:
+    """Each link and each removal of one changes the file's change time, also in the middle of a reading."""
+    kernel, cache, over = world.image("aki", size=16 << 20), world.cache(), threading.Event()
+    base = cache.base(kernel)
+
+    def others() -> None:
+        while not over.is_set():
+            os.link(base, world.instances / "other")
+            (world.instances / "other").unlink()
+
+    beside = threading.Thread(target=others)
+    beside.start()
+    try:
+        for number in range(10):
+            cache.kernel(kernel, world.instances / f"kernel{number}")
+        assert cache.verify(kernel.id).right
+    finally:
+        over.set()
+        beside.join()
+    assert world.fetched == [kernel.id]
+    assert list((world.root / "cache" / "quarantine").iterdir()) == []
+
+
 def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(world: ImageCacheWorld) -> None:
     image = world.image()
     started, go_on = threading.Event(), threading.Event()

@@ -26,6 +26,7 @@ from holdfast.host.imagecache.bases import (
     Base,
     Fetch,
     Layout,
+    Record,
     address_of,
     base_make,
     base_quarantine,
@@ -170,7 +171,7 @@ class Cache:
         for _ in range(IMAGE_CACHE_TRIES):
             with shared(lock):
                 record = record_read(directory)
-                if record is not None and is_unchanged(directory, record):
+                if record is not None and self._is_good(directory, record):
                     image_link(self._layout, image.id, address)
                     yield Base(directory / DISK, record.format, record.virtual_bytes)
                     return
@@ -182,13 +183,16 @@ class Cache:
         """Under the exclusive lock: a base that is right, whatever was there before."""
         directory = self._layout.bases / address
         record = record_read(directory)
-        if record is not None:
-            with troubles_named(directory):
-                if is_unchanged(directory, record) or is_right(directory, record):
-                    return
+        if record is not None and self._is_good(directory, record):
+            return
         if directory.exists():
             base_quarantine(self._layout, address)
         base_make(self._layout, image, self._fetch)
+
+    def _is_good(self, directory: Path, record: Record) -> bool:
+        """Unchanged, or read and right; under the lock that its user keeps, so that it is used as it was found."""
+        with troubles_named(directory):
+            return is_unchanged(directory, record) or ((directory / DISK).exists() and is_right(directory, record))
 
     def _overlay(self, base: Base, path: Path, size_gib: int) -> None:
         size_bytes = size_gib * GIB or base.virtual_bytes
