@@ -1,4 +1,4 @@
-"""`python -m tests.blackbox power-cuts 1000`, `... evacuations 500`: real processes and real faults, any number."""
+"""`python -m tests.blackbox power-cuts 1000`, `... evacuations 500`, `... deletes 200`: real processes, real faults."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.blackbox import deletes
+from tests.blackbox.deletes import Deletes
 from tests.blackbox.evacuations import Evacuations, make_cloud
 from tests.blackbox.power_cuts import PowerCuts
 from tests.blackbox.sampler import Sampler
@@ -20,7 +22,7 @@ HOSTS, SERVERS = 4, 48  # as many as three of them hold on two cores
 def main() -> int:
     """0 when nothing that must never be was seen."""
     parser = argparse.ArgumentParser(prog="make blackbox")
-    parser.add_argument("what", choices=("power-cuts", "evacuations"))
+    parser.add_argument("what", choices=sorted(PROGRAMS))
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args()
@@ -28,8 +30,9 @@ def main() -> int:
     print(f"{options.what} {options.count}, seed {options.seed}", flush=True)
     memory = "/dev/shm" if options.what == "power-cuts" else None  # its own syncs need not reach a real disk
     with tempfile.TemporaryDirectory(prefix="hf-blackbox-", dir=memory) as room:
-        program = power_cuts if options.what == "power-cuts" else evacuations
-        return program(Path(room), options.count, random.Random(options.seed))
+        ended = PROGRAMS[options.what](Path(room), options.count, random.Random(options.seed))
+        print(f"seed {options.seed}: {'something is wrong' if ended else 'as it should be'}")
+        return ended
 
 
 def power_cuts(room: Path, count: int, dice: random.Random) -> int:
@@ -61,6 +64,25 @@ def evacuations(room: Path, count: int, dice: random.Random) -> int:
     finally:
         cloud.remove()
 
+
+def servers_deleted(room: Path, count: int, dice: random.Random) -> int:
+    """So many servers, each deleted while it is made."""
+    cloud = make_cloud(room, deletes.FLAGS)
+    judged, began_s = Deletes(cloud, dice, lambda words: print(words, flush=True)), time.monotonic()
+    try:
+        cloud.up()
+        with Sampler() as sampler:
+            judged.run(count)
+        left = judged.left + sampler.doubles
+        said = ", ".join(f"{number} {moment}" for moment, number in sorted(judged.counts.items()))
+        print(f"{count} deleted: {said}; {len(sampler.seen)} had a QEMU process, {time.monotonic() - began_s:.0f} s")
+        print("\n".join(left) or "nothing is left of them")
+        return 1 if left else 0
+    finally:
+        cloud.remove()
+
+
+PROGRAMS = {"power-cuts": power_cuts, "evacuations": evacuations, "deletes": servers_deleted}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -213,10 +213,10 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def make_cloud(room: Path) -> LiveCloud:
+def make_cloud(room: Path, flags: tuple[str, ...] = FLAGS) -> LiveCloud:
     """One with guests in emulation that is not up yet; which accelerator works is another story's."""
     os.chmod(room, 0o711)
-    live = LiveCloud(room, FLAGS)
+    live = LiveCloud(room, flags)
     (live.state / "run").mkdir(parents=True)
     (live.state / "run" / "proved").touch()
     (live.state / "holdfast.toml").write_text('accelerator = "tcg"\n')

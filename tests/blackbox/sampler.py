@@ -49,6 +49,7 @@ class Sampler:
 
     def __init__(self) -> None:
         self.samples, self.met, self.doubles = 0, 0, list[str]()
+        self.seen = set[str]()  # the guests that ever had a process
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -64,6 +65,7 @@ class Sampler:
         while not self._over.wait(PERIOD_S):
             self.samples += 1
             for uuid, pids in guests().items():
+                self.seen.add(uuid)
                 if len(pids) > 1:
                     self.met += 1  # two processes: one of them should be about to be turned away, or to end
                     running = [pid for pid in pids if runs(pid)]
