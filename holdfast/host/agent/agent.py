@@ -37,7 +37,7 @@ from holdfast.base.limits import (
 )
 from holdfast.domain.desired import Machine
 from holdfast.domain.observed import Capabilities, HostReport, MachineReport, MoveState, Phase, VolumeReport
-from holdfast.host.agent.board import Due, Said
+from holdfast.host.agent.board import Due, Said, Seen
 from holdfast.host.agent.consoles import Consoles
 from holdfast.host.agent.desk import Desk
 from holdfast.host.agent.link import Link
@@ -90,7 +90,7 @@ class Agent:
             self._plugging,
             self._why_not_run,
         )
-        self._seen: dict[str, Observed] = {}
+        self._seen = Seen()
         self._failed_at: dict[str, float] = {}
         self._capturing: set[str] = set()
         self._consoles = Consoles(parts.hypervisor, make_link)
@@ -102,7 +102,7 @@ class Agent:
         loops = [self._poll, self._sweep, self._network, self._console, self._volumes, self._report]
         loops += [self._work] * AGENT_WORKERS
         threads = [threading.Thread(target=loop, name=f"agent-{loop.__name__}", daemon=True) for loop in loops]
-        self._seen = dict(self._parts.hypervisor.machines())
+        self._seen.look(self._parts.hypervisor.machines)
         for thread in threads:
             thread.start()
         self._stopping.wait()
@@ -175,11 +175,8 @@ class Agent:
             self._due.done(instance_id)
 
     def _reconcile(self, machine: Machine) -> None:
-        report, seen = self._worker.reconcile(machine, self._seen.get(machine.instance_id))
-        if seen is None:
-            self._seen.pop(machine.instance_id, None)
-        else:
-            self._seen[machine.instance_id] = seen
+        report, seen = self._worker.reconcile(machine, self._seen.of(machine.instance_id))
+        self._seen.put(machine.instance_id, seen)
         if report.phase is Phase.FAILED or report.volume_problem:
             self._failed_at[machine.instance_id] = time.monotonic()
         self._said.say(report)
@@ -222,12 +219,11 @@ class Agent:
             if not self._desk.known:
                 continue
             try:
-                found = dict(self._parts.hypervisor.machines())
+                self._seen.look(self._parts.hypervisor.machines)
             except HoldfastError as err:
                 log.warn("hypervisor_not_seen", code=err.code, reason=err.message)
                 continue
-            self._seen = found
-            self._due.add([i for i in self._desk.instance_ids() if self._is_due(i, found.get(i))])
+            self._due.add([i for i in self._desk.instance_ids() if self._is_due(i, self._seen.of(i))])
 
     def _is_due(self, instance_id: str, seen: Observed | None) -> bool:
         machine, said = self._desk.machine(instance_id), self._said.of(instance_id)
@@ -298,8 +294,8 @@ class Agent:
         self, machines: tuple[MachineReport, ...], files: tuple[VolumeReport, ...], full: bool
     ) -> HostReport:
         disks = self._parts.disks
-        known = set(self._desk.instance_ids())
-        strangers = {*self._seen, *disks.found(), *self._parts.reached.instance_ids()} - known
+        here = {*self._seen.instance_ids(), *disks.found(), *self._parts.reached.instance_ids()}
+        strangers = here - set(self._desk.instance_ids())  # asked last: what is here by now was asked for before
         strangers |= self._keeping.strangers()
         return HostReport(
             full=full,

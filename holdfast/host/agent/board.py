@@ -1,4 +1,4 @@
-"""What is to be looked at, and what was said: the agent's two lists, shared by its threads.
+"""What is to be looked at, what was seen, and what was said: the agent's three lists, shared by its threads.
 
 A machine is handed to one worker at a time; one that becomes due again meanwhile is handed out again after.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
+
+from holdfast.host.hypervisor.driver import Observed
 
 W = TypeVar("W")
 
@@ -45,6 +47,46 @@ class Due:
 
     def _free(self) -> str | None:
         return next((instance_id for instance_id in self._waiting if instance_id not in self._busy), None)
+
+
+class Seen:
+    """What each machine does, as a look at all of them found it, or as the worker left it that changed it last.
+
+    A look takes its time. What a worker left meanwhile is newer: else a machine that was just removed would be there
+    again until the next look, and be reported as one that nobody asked for.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._machines: dict[str, Observed] = {}
+        self._newer: set[str] = set()  # than the look that goes on
+
+    def look(self, machines: Callable[[], Mapping[str, Observed]]) -> None:
+        """Look at all of them; raises what `machines` raises, and knows then what it knew. One look at a time."""
+        with self._lock:
+            self._newer.clear()
+        found = dict(machines())
+        with self._lock:
+            for instance_id in self._newer:
+                found.pop(instance_id, None)
+            self._machines = found | {i: self._machines[i] for i in self._newer if i in self._machines}
+
+    def put(self, instance_id: str, seen: Observed | None) -> None:
+        """A worker has left it so; None: it is gone."""
+        with self._lock:
+            self._newer.add(instance_id)
+            if seen is None:
+                self._machines.pop(instance_id, None)
+            else:
+                self._machines[instance_id] = seen
+
+    def of(self, instance_id: str) -> Observed | None:
+        with self._lock:
+            return self._machines.get(instance_id)
+
+    def instance_ids(self) -> list[str]:
+        with self._lock:
+            return list(self._machines)
 
 
 class Said(Generic[W]):
