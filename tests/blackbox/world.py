@@ -35,8 +35,11 @@ LISTS = (
     "/network/v2.0/ports",
     "/network/v2.0/floatingips",
 )
-QUOTAS = ("/compute/v2.1/os-quota-sets/{}/detail", "/network/v2.0/quotas/{}/details")
-QUOTAS = (*QUOTAS, "/volume/v3/os-quota-sets/{}?usage=true")
+QUOTAS = (
+    "/compute/v2.1/os-quota-sets/{}/detail",
+    "/network/v2.0/quotas/{}/details",
+    "/volume/v3/os-quota-sets/{}?usage=true",
+)
 Look = dict[str, Any]
 
 
