@@ -86,6 +86,7 @@ class Deletes:
     dice: random.Random
     say: Callable[[str], None] = print
     ended: int = 0
+    ids: set[str] = field(default_factory=set)  # of the servers; other clouds of this machine have guests as well
     counts: Counter[str] = field(default_factory=Counter)  # when they were deleted, and what they had by then
     left: list[str] = field(default_factory=list)
     _token: str = ""
@@ -154,6 +155,7 @@ class Deletes:
             self._delete_in_time(run, session, server_id, answered_s, deleted)
         other.result(GONE_S)
         until(lambda: _is_gone(session, f"{SERVERS}/{server_id}"), GONE_S)
+        self.ids.add(server_id)
         self._judge(run, session, server_id, things)
         self._give_back(session, things)
         self.ended += 1
