@@ -30,7 +30,7 @@ from holdfast.base import config
 from holdfast.base.clock import SECOND_US
 from holdfast.base.limits import HOST_LEASE_S, LEASE_MARGIN_S
 from holdfast.control.store.database import Database
-from holdfast.control.store.host_lease import lease_fetch
+from holdfast.control.store.fencing.host_lease import lease_fetch
 from holdfast.domain.lease import HostLease, HostPhase
 from holdfast.host.hypervisor.qemu.processes import processes_of
 

@@ -19,8 +19,8 @@ from bench.load import Figures
 from bench.processes import CpuUsed, cpu_s
 from holdfast.base import config, ids
 from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.fencing.host_lease import lease_fetch
 from holdfast.control.store.host import allocation_insert, host_insert
-from holdfast.control.store.host_lease import lease_fetch
 from holdfast.control.store.instance import (
     instance,
     instance_insert,

@@ -23,8 +23,8 @@ from holdfast.control.operations.host_report import host_report_apply
 from holdfast.control.operations.image import image_new
 from holdfast.control.operations.network.bootstrap import network_bootstrap
 from holdfast.control.operations.registry import ACTS
-from holdfast.control.store.clock import clock_watch_note
 from holdfast.control.store.database import Database
+from holdfast.control.store.fencing.clock import clock_watch_note
 from holdfast.control.store.host import host_insert
 from holdfast.control.store.image import image_insert
 from holdfast.debug.audit import Finding, store_audit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from holdfast.base.limits import HOST_DOWN_S
+from holdfast.control.store.fencing.host_fence import host_fence_fetch, host_fence_set
 from holdfast.control.store.host import host_fetch, host_names, hosts_list
-from holdfast.control.store.host_fence import host_fence_fetch, host_fence_set
 from tests.api.nova_cloud import add_host, add_server, at, nova, ok, refused
 from tests.conftest import Cloud
 

@@ -18,8 +18,8 @@ from holdfast.base.limits import HOST_LEASE_S, HOST_TOKEN_CACHE_S
 from holdfast.control.operations.host.lease import Renewal, leases_renew
 from holdfast.control.operations.host_report import Said, host_reports_take
 from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.fencing.host_lease import lease_fetch
 from holdfast.control.store.host import host_delete, host_insert, hosts_list
-from holdfast.control.store.host_lease import lease_fetch
 from holdfast.control.store.quota import quota_limits, quota_set
 from holdfast.domain.observed import HostReport
 from tests.client import Answer

@@ -10,9 +10,9 @@ import pytest
 from holdfast.base.limits import HOST_LEASE_S
 from holdfast.control.operations.host.fencing import word_given
 from holdfast.control.reconcilers.clock import ClockSetBack
-from holdfast.control.store.clock import clock_watch_note, clock_watched
+from holdfast.control.store.fencing.clock import clock_watch_note, clock_watched
+from holdfast.control.store.fencing.host_lease import lease_fetch
 from holdfast.control.store.host import host_fetch
-from holdfast.control.store.host_lease import lease_fetch
 from holdfast.domain.lease import ClockWatch, HostPhase
 from tests.conftest import Cloud
 from tests.control.test_evacuation import LAPSED_S, SHARED, Steady, boot_on, pass_time, status

@@ -18,8 +18,8 @@ from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S, OPER
 from holdfast.control.operations.host.fencing import word_given
 from holdfast.control.operations.host.lease import host_admitted, host_register
 from holdfast.control.reconcilers.evacuations import Evacuations
+from holdfast.control.store.fencing.host_lease import departed_from, lease_fetch
 from holdfast.control.store.host import allocation_delete, host_fetch
-from holdfast.control.store.host_lease import departed_from, lease_fetch
 from holdfast.control.store.instance import instance_fetch, instance_update
 from holdfast.domain.lease import HostPhase
 from holdfast.domain.observed import Phase

@@ -21,8 +21,8 @@ from holdfast.control.operations.host.fence_config import (
 )
 from holdfast.control.operations.identity.keys import Keyring, keys_prepare
 from holdfast.control.store.database import Database
+from holdfast.control.store.fencing.host_fence import host_fence, host_fence_fetch, host_fence_set
 from holdfast.control.store.host import host_insert
-from holdfast.control.store.host_fence import host_fence, host_fence_fetch, host_fence_set
 from tests.conftest import HeldClock
 from tests.control.fence_tools import CANARY
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.control.store.fencing.host_lease import departed_add, departed_from
 from holdfast.control.store.host import allocations_list
-from holdfast.control.store.host_lease import departed_add, departed_from
 from holdfast.control.store.instance import instance_fetch, observation_fetch
 from holdfast.domain.observed import MachineReport, Phase
 from tests.conftest import Cloud

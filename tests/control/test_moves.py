@@ -14,8 +14,8 @@ import pytest
 
 from holdfast.base.errors import Conflict
 from holdfast.base.limits import MOVE_STALLED_S, OPERATION_DEADLINE_S, OPERATION_LEASE_S
+from holdfast.control.store.fencing.host_lease import departed_from
 from holdfast.control.store.host import allocation_sums, allocations_list
-from holdfast.control.store.host_lease import departed_from
 from holdfast.control.store.instance import instance_change, instance_fetch
 from holdfast.control.store.placement.passage import passages_list
 from holdfast.host.hypervisor.simulated import queue_failure

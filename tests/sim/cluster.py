@@ -13,8 +13,8 @@ from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import HOST_DOWN_S
 from holdfast.control.operations.host.fencing import word_given
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import lease_fetch
 from holdfast.control.store.host import host_fetch, host_insert
-from holdfast.control.store.host_lease import lease_fetch
 from holdfast.debug.audit import store_audit
 from holdfast.domain.observed import Capabilities
 from tests.sim.clockwork import Loop, Violation

@@ -18,8 +18,8 @@ from holdfast.control.operations.registry import ACTS
 from holdfast.control.operations.server import create, evacuate, migrate, passing, placing
 from holdfast.control.scheduler import place
 from holdfast.control.store import operation as operations
+from holdfast.control.store.fencing.host_lease import lease_fetch, proofs_of
 from holdfast.control.store.host import allocation
-from holdfast.control.store.host_lease import lease_fetch, proofs_of
 from holdfast.domain.lease import HostLease, Proof
 from holdfast.host.agent.machine import Worker
 from holdfast.host.keeper import keep

@@ -20,8 +20,8 @@ from holdfast.base.errors import BadInput, Conflict, NotFound
 from holdfast.control.operations.host.fencing import word_given
 from holdfast.control.operations.host.lease import host_enable, host_forget
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import lease_fetch, leases_by_host
 from holdfast.control.store.host import allocation_sums, hosts_list
-from holdfast.control.store.host_lease import lease_fetch, leases_by_host
 from holdfast.domain.host import Host
 from holdfast.domain.lease import HostLease, HostPhase, nobody
 

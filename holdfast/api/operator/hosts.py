@@ -12,9 +12,9 @@ from holdfast.control.operations.host.fence_config import fence_config_set, fenc
 from holdfast.control.operations.host.fencing import fence_proof, guarantee_of, word_given
 from holdfast.control.operations.host.lease import host_enable, host_forget
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_fence import host_fence_ask
+from holdfast.control.store.fencing.host_lease import departed_since, lease_fetch, leases_by_host, proofs_of
 from holdfast.control.store.host import allocation_sums, hosts_list
-from holdfast.control.store.host_fence import host_fence_ask
-from holdfast.control.store.host_lease import departed_since, lease_fetch, leases_by_host, proofs_of
 from holdfast.control.store.identity.enrolment import enrolment_fetch
 from holdfast.domain.host import Host, lost_too_many
 from holdfast.domain.lease import HostLease, HostPhase, nobody

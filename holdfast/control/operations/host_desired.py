@@ -8,8 +8,8 @@ from holdfast.base.ec2_ids import ec2_id
 from holdfast.control.operations.network.hosts import machine_interfaces, network_state
 from holdfast.control.operations.volume.desired import volume_files_since
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import departed_since
 from holdfast.control.store.host import host_addresses
-from holdfast.control.store.host_lease import departed_since
 from holdfast.control.store.instance import instances_fetch, instances_of_host_since
 from holdfast.control.store.placement.passage import passages_of, passages_to
 from holdfast.control.store.revision import revision_now

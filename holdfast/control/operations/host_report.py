@@ -22,8 +22,8 @@ from holdfast.control.operations.network.port_instance import instance_ports_obs
 from holdfast.control.operations.server.passing import passages_observed
 from holdfast.control.operations.volume.report import files_observed, machines_observed
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import leases_fetch
 from holdfast.control.store.host import allocation_delete, host_addresses, hosts_update
-from holdfast.control.store.host_lease import leases_fetch
 from holdfast.control.store.instance import (
     instance_change,
     instance_fetch,

@@ -6,8 +6,8 @@ from collections import Counter
 
 from holdfast.base import log as logs
 from holdfast.base.limits import RECONCILE_PERIOD_S
-from holdfast.control.store.clock import clock_was_set_back, instants_draw_back
 from holdfast.control.store.database import Database
+from holdfast.control.store.fencing.clock import clock_was_set_back, instants_draw_back
 
 log = logs.get(__name__)
 

@@ -25,10 +25,10 @@ from holdfast.base.limits import (
 from holdfast.control.operations.host.evacuation import in_order
 from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.server.evacuate import server_evacuate_begin
-from holdfast.control.store.clock import clock_watch_note
 from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.fencing.clock import clock_watch_note
+from holdfast.control.store.fencing.host_lease import hosts_are_well, leases_by_host
 from holdfast.control.store.host import host_fetch, hosts_list
-from holdfast.control.store.host_lease import hosts_are_well, leases_by_host
 from holdfast.control.store.instance import instances_to_evacuate
 from holdfast.domain.credentials import Credentials
 from holdfast.domain.host import Host, lost_too_many

@@ -21,11 +21,11 @@ from holdfast.control.fencing.power import Seen, machine_off
 from holdfast.control.operations.host.fence_config import fence_config_fetch
 from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.identity.keys import Keyring
-from holdfast.control.store.clock import clock_watched
 from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.fencing.clock import clock_watched
+from holdfast.control.store.fencing.host_fence import HostFence, host_fence_tried, host_fences
+from holdfast.control.store.fencing.host_lease import leases_by_host, proof_add
 from holdfast.control.store.host import host_fetch, hosts_list
-from holdfast.control.store.host_fence import HostFence, host_fence_tried, host_fences
-from holdfast.control.store.host_lease import leases_by_host, proof_add
 from holdfast.domain.host import Host, lost_too_many
 from holdfast.domain.lease import ClockWatch, HostLease, HostPhase, Proof, nobody
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from holdfast.control.store import (  # noqa: F401 (each import declares its tables)
-    clock,
     console,
     flavor,
     host,
-    host_fence,
-    host_lease,
     idempotency,
     image,
     instance,
@@ -18,6 +15,7 @@ from holdfast.control.store import (  # noqa: F401 (each import declares its tab
     revision,
     server_group,
 )
+from holdfast.control.store.fencing import clock, host_fence, host_lease  # noqa: F401
 from holdfast.control.store.identity import credentials, enrolment, identity, roles, sealing_key  # noqa: F401
 from holdfast.control.store.network import (  # noqa: F401
     floating_ip,

@@ -14,8 +14,8 @@ from holdfast.base.errors import NotFound, NotSupported, Unavailable
 from holdfast.control.fencing.config import Config, config_read, config_write, redacted
 from holdfast.control.operations.identity.keys import Keyring
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_fence import host_fence_delete, host_fence_fetch, host_fence_set
 from holdfast.control.store.host import host_fetch
-from holdfast.control.store.host_fence import host_fence_delete, host_fence_fetch, host_fence_set
 
 log = logs.get(__name__)
 

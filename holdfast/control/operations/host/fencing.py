@@ -18,10 +18,10 @@ from holdfast.base.clock import SECOND_US
 from holdfast.base.errors import Conflict
 from holdfast.base.limits import HOST_LEASE_S, LEASE_MARGIN_S
 from holdfast.control.operations.network.port_instance import host_ports_unseen
-from holdfast.control.store.clock import clock_watched
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host_fence import host_fence_fetch
-from holdfast.control.store.host_lease import lease_fetch, lease_write, proof_add, proofs_of
+from holdfast.control.store.fencing.clock import clock_watched
+from holdfast.control.store.fencing.host_fence import host_fence_fetch
+from holdfast.control.store.fencing.host_lease import lease_fetch, lease_write, proof_add, proofs_of
 from holdfast.control.store.instance import instance_ids_of_host
 from holdfast.control.store.operation import evacuations_release, operations_wake
 from holdfast.control.store.revision import HOSTS

@@ -11,8 +11,7 @@ from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.host.lease import host_returned
 from holdfast.control.operations.network.port_instance import instance_ports_move
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import allocation_delete, host_fetch, host_names
-from holdfast.control.store.host_lease import (
+from holdfast.control.store.fencing.host_lease import (
     departed_add,
     departed_drop,
     departed_fetch,
@@ -20,6 +19,7 @@ from holdfast.control.store.host_lease import (
     hosts_of_store,
     lease_fetch,
 )
+from holdfast.control.store.host import allocation_delete, host_fetch, host_names
 from holdfast.control.store.instance import instance_change, observations_delete
 from holdfast.domain.instance import Instance
 from holdfast.domain.lease import HostPhase

@@ -14,11 +14,10 @@ from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
 from holdfast.base.errors import Conflict, HoldfastError, Unauthenticated
 from holdfast.base.limits import HOST_LEASE_S
-from holdfast.control.store.clock import clock_watched
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_delete, host_names, host_update
-from holdfast.control.store.host_fence import host_fence_delete
-from holdfast.control.store.host_lease import (
+from holdfast.control.store.fencing.clock import clock_watched
+from holdfast.control.store.fencing.host_fence import host_fence_delete
+from holdfast.control.store.fencing.host_lease import (
     departed_since,
     hosts_that_share_disks,
     lease_fetch,
@@ -27,6 +26,7 @@ from holdfast.control.store.host_lease import (
     leases_extend,
     leases_fetch,
 )
+from holdfast.control.store.host import host_delete, host_names, host_update
 from holdfast.control.store.identity.enrolment import enrolment_forget
 from holdfast.control.store.instance import host_is_used
 from holdfast.control.store.placement.passage import host_has_passages

@@ -15,7 +15,7 @@ from holdfast.control.operations.host.holders import holder_is_fenced, holder_le
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.placing import request_of, rooms, server_place
 from holdfast.control.scheduler.place import silent
-from holdfast.control.store.host_lease import hosts_sharing_disks
+from holdfast.control.store.fencing.host_lease import hosts_sharing_disks
 from holdfast.control.store.instance import instance_change, instance_update
 from holdfast.domain.instance import Instance, move
 from holdfast.domain.observed import Phase

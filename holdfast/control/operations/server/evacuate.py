@@ -35,8 +35,8 @@ from holdfast.control.operations.server.placing import (
 from holdfast.control.operations.server.shed import shed_begin
 from holdfast.control.scheduler.place import Request
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import departed_add, hosts_sharing_disks, lease_fetch
 from holdfast.control.store.host import host_fetch, host_names
-from holdfast.control.store.host_lease import departed_add, hosts_sharing_disks, lease_fetch
 from holdfast.control.store.instance import instance_update, observations_delete
 from holdfast.control.store.operation import (
     evacuation_before,

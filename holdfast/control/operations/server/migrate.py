@@ -35,8 +35,8 @@ from holdfast.control.operations.server.passing import (
 from holdfast.control.operations.server.placing import disk_gib_of, hosts_without_disk, request_of, rooms, target_check
 from holdfast.control.scheduler.place import Room, place
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import departed_add
 from holdfast.control.store.host import allocation_set, host_fetch, host_names, hosts_list
-from holdfast.control.store.host_lease import departed_add
 from holdfast.control.store.instance import instance_change, instance_fetch, instance_update
 from holdfast.control.store.operation import operation_insert, operation_open_of, operation_supersede, operations_wake
 from holdfast.control.store.placement.passage import passage_delete, passage_fetch

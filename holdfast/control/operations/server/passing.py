@@ -17,8 +17,8 @@ from holdfast.base.limits import MOVE_KEY_BYTES
 from holdfast.control.operations.network.port_instance import instance_ports_move
 from holdfast.control.operations.server.placing import server_take
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import departed_add, departed_drop
 from holdfast.control.store.host import allocation_delete
-from holdfast.control.store.host_lease import departed_add, departed_drop
 from holdfast.control.store.instance import instance_change, instance_fetch, observations_delete
 from holdfast.control.store.operation import operations_wake
 from holdfast.control.store.placement.passage import (

@@ -13,8 +13,8 @@ from holdfast.control.operations.network.port_instance import instance_ports_mov
 from holdfast.control.operations.volume.move import server_volumes_move
 from holdfast.control.scheduler.place import Decision, Request, Room, place, places_count
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_lease import leases_by_host
 from holdfast.control.store.host import allocation_set, allocation_sums, disk_stores, host_fetch, hosts_list
-from holdfast.control.store.host_lease import leases_by_host
 from holdfast.control.store.instance import instance_change
 from holdfast.control.store.placement.passage import passages_of
 from holdfast.control.store.server_group import server_group_fetch, server_group_members

@@ -13,7 +13,7 @@ from holdfast.control.operations.server.placing import disk_gib_of, rooms
 from holdfast.control.scheduler.place import Request
 from holdfast.control.scheduler.shed import Giver, shed_for
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host_lease import hosts_sharing_disks
+from holdfast.control.store.fencing.host_lease import hosts_sharing_disks
 from holdfast.control.store.instance import instance_fetch, instances_below
 from holdfast.control.store.operation import operation_insert, operation_open_of
 from holdfast.control.store.placement.passage import passages_of

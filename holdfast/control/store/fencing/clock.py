@@ -12,9 +12,9 @@ from sqlalchemy.sql.elements import ColumnElement
 from holdfast.base.clock import SECOND_US
 from holdfast.base.limits import CLOCK_STEP_S, HOST_LEASE_S, OPERATION_AGAIN_S, OPERATION_LEASE_S, RECONCILE_PERIOD_S
 from holdfast.control.store.database import Tx
+from holdfast.control.store.fencing.host_fence import host_fence
+from holdfast.control.store.fencing.host_lease import fence_proof, host_lease
 from holdfast.control.store.host import host
-from holdfast.control.store.host_fence import host_fence
-from holdfast.control.store.host_lease import fence_proof, host_lease
 from holdfast.control.store.network.subnet_address import subnet_address
 from holdfast.control.store.operation import OPEN, operation
 from holdfast.control.store.schema import instant, metadata
