@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from typing import Any
@@ -129,7 +128,7 @@ def test_an_interrupted_run_removes_what_there_is_and_begins_nothing_more() -> N
 
     def interrupt() -> None:
         assert waiting.wait(10)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # as a terminal's nearly always does
 
     helper = threading.Thread(target=interrupt)
     helper.start()
