@@ -51,7 +51,11 @@ class HostLease(msgspec.Struct, frozen=True):
 
     def lapsed(self, watch: ClockWatch, now_us: int) -> bool:
         """Whether the keeper of a host whose lease is enforced has surely ended its guests."""
-        return watch.passed(self.renewed_us, HOST_LEASE_S + LEASE_MARGIN_S, now_us)
+        return self.left_s(watch, now_us) == 0
+
+    def left_s(self, watch: ClockWatch, now_us: int) -> float:
+        """How long it must yet be seen to be silent until then, at most."""
+        return watch.left_s(self.renewed_us, HOST_LEASE_S + LEASE_MARGIN_S, now_us)
 
 
 class ClockWatch(msgspec.Struct, frozen=True):
@@ -61,11 +65,11 @@ class ClockWatch(msgspec.Struct, frozen=True):
     since_us: int
     looked_us: int  # last; both by the store's clock
 
-    def passed(self, since_us: int, seconds: float, now_us: int) -> bool:
-        """Whether more than this was seen to pass since an instant."""
+    def left_s(self, since_us: int, seconds: float, now_us: int) -> float:
+        """How much of a time that began at an instant is still to be seen to pass; 0: it passed."""
         if not 0 <= now_us - self.looked_us <= CLOCK_UNSEEN_S * SECOND_US:
-            return False
-        return self.looked_us - max(since_us, self.since_us) > seconds * SECOND_US
+            return seconds
+        return max(seconds - (self.looked_us - max(since_us, self.since_us)) / SECOND_US, 0.0)
 
 
 NOBODY_LOOKED = ClockWatch(0, 0)

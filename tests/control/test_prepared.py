@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from holdfast.base.errors import Unavailable
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.operation import COLUMNS, operation, operation_insert, operation_next_due, operations_claim
 from holdfast.control.store.quota import quota
@@ -93,6 +94,24 @@ def test_a_write_that_raises_after_a_failed_part_leaves_nothing(embedded: Databa
     with pytest.raises(ValueError, match="whole"):
         embedded.write(half)
     assert embedded.read(operation_next_due) is None
+
+
+def test_a_write_that_sqlite_undid_with_another_ones_failure_is_not_said_to_be_durable(embedded: Database) -> None:
+    """After some failures, like a full disk, SQLite ends the whole transaction by itself."""
+
+    def good(tx: Tx) -> None:
+        operation_insert(tx, kind="k", step="s", resource_id="a", **NOBODY)
+
+    def fails(tx: Tx) -> None:
+        tx._connection.connection.driver_connection.execute("ROLLBACK")  # type: ignore[union-attr]
+        raise OSError("no space")
+
+    answers = embedded.write_each([good, fails, good])
+    assert embedded.read(operation_next_due) is None
+    told = [isinstance(answer, Unavailable) for answer in answers]
+    assert told == [True, True, True], "one was answered as if it were there"
+    embedded.write(good)
+    assert embedded.read(operation_next_due) is not None
 
 
 def test_what_another_worker_holds_is_due_when_its_lease_is_over(embedded: Database, clock: HeldClock) -> None:

@@ -27,6 +27,7 @@ from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.server.evacuate import server_evacuate_begin
 from holdfast.control.store.database import Database, Tx
 from holdfast.control.store.fencing.clock import clock_watch_note
+from holdfast.control.store.fencing.host_fence import host_fences
 from holdfast.control.store.fencing.host_lease import hosts_are_well, leases_by_host
 from holdfast.control.store.host import host_fetch, hosts_list
 from holdfast.control.store.instance import instances_to_evacuate
@@ -53,16 +54,15 @@ class Evacuations:
 
     def tick(self) -> Counter[str]:
         began_s = self._clock.monotonic_s()
-        hosts, leases, now_us = self._store.read(_look)  # raises while the store is away, which is a gap
+        hosts, is_awaited, now_us = self._store.read(_look)  # raises while the store is away, which is a gap
         self._look_at_clock(began_s, now_us)
-        if any(_is_silent(host, leases.get(host.id) or nobody(host.id), now_us) for host in hosts):
+        if is_awaited:
             self._store.write(lambda tx: clock_watch_note(tx, self._watch))
-        steady = self._watch.passed(0, HOST_LEASE_S + LEASE_MARGIN_S, now_us)
-        if self._settings.evacuate != "auto" or not steady or self._brake(hosts, now_us):
+        steady = not self._watch.left_s(0, HOST_LEASE_S + LEASE_MARGIN_S, now_us)
+        if self._settings.evacuate != "auto" or not steady or self._brake([host for host, _ in hosts], now_us):
             return Counter()
         done: Counter[str] = Counter()
-        for host in hosts:
-            lease = leases.get(host.id) or nobody(host.id)
+        for host, lease in hosts:
             fenced = lease.phase is HostPhase.FENCED
             if _is_silent(host, lease, now_us) and lease.enforced:
                 done["fenced"] += (fenced := self._store.write(partial(_fence, host.id)))
@@ -103,11 +103,15 @@ class Evacuations:
         return done
 
 
-def _look(tx: Tx) -> tuple[list[Host], dict[str, HostLease], int]:
-    """Every host and lease; none where all is well, which is nearly always."""
+def _look(tx: Tx) -> tuple[list[tuple[Host, HostLease]], bool, int]:
+    """Every host with its lease, none where all is well, which is nearly always; and whether anything that is to be
+    done about one waits for time to be seen to pass."""
     if hosts_are_well(tx, tx.now_us - HOST_DOWN_S * SECOND_US):
-        return [], {}, tx.now_us
-    return hosts_list(tx), leases_by_host(tx), tx.now_us
+        return [], False, tx.now_us
+    leases, switches = leases_by_host(tx), host_fences(tx)
+    hosts = [(host, leases.get(host.id) or nobody(host.id)) for host in hosts_list(tx)]
+    silent = [(host, lease) for host, lease in hosts if _is_silent(host, lease, tx.now_us)]
+    return hosts, any(lease.enforced or host.id in switches for host, lease in silent), tx.now_us
 
 
 def _is_silent(host: Host, lease: HostLease, now_us: int) -> bool:

@@ -82,7 +82,7 @@ def _is_due(host: Host, lease: HostLease, fence: HostFence, watch: ClockWatch | 
         return True
     if watch is None or not host.is_lost(now_us):
         return False
-    return lease.lapsed(watch, now_us) if lease.enforced else watch.passed(host.reported_us, HOST_DOWN_S, now_us)
+    return lease.lapsed(watch, now_us) if lease.enforced else not watch.left_s(host.reported_us, HOST_DOWN_S, now_us)
 
 
 def _note(host_id: str, seen: Seen, tx: Tx) -> None:

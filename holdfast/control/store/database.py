@@ -40,7 +40,8 @@ from holdfast.base.limits import HANDLER_THREADS, STORE_BUSY_S, STORE_WAL_BYTES
 from holdfast.control.signals import Signals
 from holdfast.control.store.postgresql.connections import Postgresql
 from holdfast.control.store.postgresql.hints import Hints
-from holdfast.control.store.sqlite.prepared import Prepared, heard, prepared, rows_of, savepoint, touched_by
+from holdfast.control.store.sqlite.prepared import Prepared, prepared, rows_of, touched_by
+from holdfast.control.store.sqlite.transaction import execute_on_driver, require_open, savepoint
 
 log = logs.get(__name__)
 T = TypeVar("T")
@@ -221,6 +222,7 @@ class Database:
                         future.set_exception(_outward(err))
                     else:
                         done.append((future, answer, tx))
+                require_open(connection)
         except BaseException as err:
             for _, _, future in batch:
                 if not future.done():
@@ -313,6 +315,6 @@ def _sqlite_engine(path: Path, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        heard(connection, "BEGIN" if read_only else "BEGIN IMMEDIATE")
+        execute_on_driver(connection, "BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine

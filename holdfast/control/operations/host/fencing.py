@@ -11,12 +11,13 @@ but a new registration, in the same transaction in which somebody may claim what
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from holdfast.base import log as logs
 from holdfast.base.clock import SECOND_US
 from holdfast.base.errors import Conflict
-from holdfast.base.limits import HOST_LEASE_S, LEASE_MARGIN_S
 from holdfast.control.operations.network.port_instance import host_ports_unseen
 from holdfast.control.store.database import Tx
 from holdfast.control.store.fencing.clock import clock_watched
@@ -47,12 +48,9 @@ def fence_proof(tx: Tx, host: Host, lease: HostLease) -> tuple[Proof | None, str
     """What proves a host dead, or what is missing."""
     if alive := _alive(host, lease, tx.now_us):
         return None, alive
-    if lease.enforced and not lease.lapsed(clock_watched(tx), tx.now_us):
-        left_s = (lease.until_us - tx.now_us) // SECOND_US + LEASE_MARGIN_S
-        if left_s >= 0:
-            return None, f"the lease of host {host.name} to lapse in {left_s} s"
-        unseen = "that time really passed, as the store's clock may have been set: up to"
-        return None, f"the control plane to see {unseen} {HOST_LEASE_S + LEASE_MARGIN_S} s more"
+    watch = clock_watched(tx)
+    if lease.enforced and not lease.lapsed(watch, tx.now_us):
+        return None, f"the lease of host {host.name} to lapse in {math.ceil(lease.left_s(watch, tx.now_us))} s"
     evidence = {proof.kind for proof in proofs_of(tx, host.id, max(lease.renewed_us, host.reported_us))}
     for kind in (Proof.POWER, Proof.WORD):
         if kind in evidence:

@@ -6,6 +6,7 @@ what it knew: a host that was away cannot start a guest from an old desired stat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -53,10 +54,11 @@ def host_register(tx: Tx, host_id: str, boot_id: str, machine: str) -> HostLease
             f"and what it was is off for good: holdfast host fence {name} --confirmed",
             code="identity",
         )
-    may_run = before.enforced and not fenced and not before.lapsed(clock_watched(tx), tx.now_us)
+    watch = clock_watched(tx)
+    may_run = before.enforced and not fenced and not before.lapsed(watch, tx.now_us)
     if before.boot_id not in ("", boot_id) and may_run:
-        left_s = (before.until_us - tx.now_us) // SECOND_US
-        raise Conflict(f"another boot of host {name} may run its guests for {max(left_s, 0) + 1} s more", code="lease")
+        left_s = math.ceil(before.left_s(watch, tx.now_us))
+        raise Conflict(f"another boot of host {name} may run its guests for {left_s} s more", code="lease")
     after = msgspec.structs.replace(
         before,
         phase=HostPhase.RETURNING if departed_since(tx, host_id, 0) else HostPhase.MEMBER,

@@ -13,14 +13,14 @@ import json
 import re
 import sqlite3
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Executable
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
+
+from holdfast.control.store.sqlite.transaction import execute_on_driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,38 +69,13 @@ def touched_by(connection: Connection, form: Prepared, values: Mapping[str, Any]
     return _execute(connection, form, values).rowcount
 
 
-@contextmanager
-def savepoint(connection: Connection) -> Iterator[None]:
-    """Undo what the block wrote, and nothing else, if it raises."""
-    heard(connection, "SAVEPOINT part")
-    try:
-        yield
-    except Exception:
-        heard(connection, "ROLLBACK TO SAVEPOINT part")
-        heard(connection, "RELEASE SAVEPOINT part")  # it is still there: what is around this would end here
-        raise
-    heard(connection, "RELEASE SAVEPOINT part")
-
-
-def heard(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-    """Execute it as it stands, with its listeners told and the exceptions of SQLAlchemy."""
-    for listener in connection.dispatch.before_cursor_execute:
-        listener(connection, None, sql, parameters, None, False)
-    driver: Any = connection.connection.driver_connection
-    try:
-        cursor: sqlite3.Cursor = driver.execute(sql, parameters)
-    except sqlite3.Error as err:
-        raise DBAPIError.instance(sql, parameters, err, sqlite3.Error, hide_parameters=True) from err
-    return cursor
-
-
 def _execute(connection: Connection, form: Prepared, values: Mapping[str, Any]) -> sqlite3.Cursor:
     if not connection.in_transaction():
         connection.begin()
     given = {**form.fixed, **values}
     for name, bind in form.binds.items():
         given[name] = bind(given[name])
-    return heard(connection, form.sql, tuple([given[name] for name in form.names]))
+    return execute_on_driver(connection, form.sql, tuple([given[name] for name in form.names]))
 
 
 def _compile(connection: Connection, statement: Any, names: tuple[str, ...]) -> Prepared | None:
