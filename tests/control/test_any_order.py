@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from holdfast.base.limits import HOST_DOWN_S
 from tests.conftest import Cloud
-from tests.control.test_evacuation import LAPSED_S, SHARED
+from tests.control.several_hosts import LAPSED_S, SHARED
 from tests.world import IMAGE, World
 
 ORDERS = range(int(os.environ.get("HOLDFAST_TEST_ORDERS", "0"))) or (9,)  # it found an evacuation that held too little

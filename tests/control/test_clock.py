@@ -15,7 +15,7 @@ from holdfast.control.store.fencing.host_lease import lease_fetch
 from holdfast.control.store.host import host_fetch
 from holdfast.domain.lease import ClockWatch, HostPhase
 from tests.conftest import Cloud
-from tests.control.test_evacuation import LAPSED_S, SHARED, Steady, boot_on, pass_time, status
+from tests.control.several_hosts import LAPSED_S, SHARED, Steady, boot_on, pass_time, status
 from tests.world import World
 
 
@@ -93,3 +93,15 @@ def test_views_of_the_clock_add_up_where_they_overlap_and_a_new_one_replaces_non
     assert seen(70, 70) == (70, 70), "there was a gap in which nobody looked"
     assert seen(0, 69) == (0, 70), "a replica that watched for longer, and looked a moment before"
     assert seen(-3600, -3500) == (-3600, -3500), "the clock was set back, and nothing is known before"
+
+
+def test_nothing_is_written_for_a_silent_host_about_which_nobody_waits_for_time_to_pass(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    """A host with disks of its own may be off for weeks, and each look would be a commit."""
+    auto = Stepped(World(cloud, tmp_path, hosts=2))
+    auto.world.hosts[0].die()
+    auto.look(LAPSED_S)
+    before = auto.world.store.read(clock_watched)
+    auto.look(20)
+    assert auto.world.store.read(clock_watched) == before

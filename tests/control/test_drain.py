@@ -12,7 +12,7 @@ import pytest
 from holdfast.base.limits import DRAIN_MOVES, OPERATION_LEASE_S
 from holdfast.control.store.placement.passage import passages_list
 from tests.conftest import Cloud
-from tests.control.test_evacuation import SHARED, boot_on, pass_time, status
+from tests.control.several_hosts import SHARED, boot_on, pass_time, status
 from tests.control.test_operations_crash import run_doomed
 from tests.world import World
 

@@ -7,50 +7,24 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import text
 
-from holdfast.base.errors import Conflict, Unavailable
-from holdfast.base.limits import HOST_DOWN_S, HOST_LEASE_S, LEASE_MARGIN_S, OPERATION_LEASE_S
-from holdfast.control.operations.host.fencing import word_given
-from holdfast.control.operations.host.lease import host_admitted, host_register
+from holdfast.base.errors import Unavailable
+from holdfast.base.limits import HOST_DOWN_S, OPERATION_LEASE_S
 from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.store.fencing.host_lease import departed_from, lease_fetch
-from holdfast.control.store.host import allocation_delete, host_fetch
-from holdfast.control.store.instance import instance_fetch, instance_update
 from holdfast.domain.lease import HostPhase
 from holdfast.domain.observed import Phase
 from holdfast.host.hypervisor.simulated import queue_failure
 from tests.conftest import Cloud
+from tests.control.several_hosts import LAPSED_S, SHARED, Steady, boot_on, evacuations, pass_time, status
 from tests.control.test_operations_crash import run_doomed
-from tests.world import CAPABILITIES, IMAGE, World
+from tests.world import IMAGE, World
 
-SHARED = msgspec.structs.replace(CAPABILITIES, disk_store="11111111-2222-4333-8444-555555555555")
-LAPSED_S = HOST_LEASE_S + LEASE_MARGIN_S + 8
 SMALL = msgspec.structs.replace(SHARED, memory_mib=512 + 128 * 2)  # two servers of the smallest flavor
-
-
-class Steady:
-    """The automatic evacuation of a replica that has been looking for long enough."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.reconciler = Evacuations(world.store, world.cloud.services.settings, world.clock)
-        for _ in range(10):
-            self.look(HOST_LEASE_S / 6)
-
-    def look(self, seconds: float) -> None:
-        """Let time pass in which the living hosts speak, and look."""
-        while seconds > 0:
-            self.world.clock.advance_s(min(seconds, 4))
-            seconds -= 4
-            for host in self.world.hosts:
-                if not host.away:
-                    host.step()
-            self.reconciler.tick()
 
 
 @pytest.fixture
@@ -59,35 +33,6 @@ def world(cloud: Cloud, tmp_path: Path) -> World:
 
 
 TINY = {"imageRef": IMAGE, "flavorRef": "42", "networks": "none"}
-
-
-def boot_on(world: World, host: str, name: str = "web", hints: dict[str, Any] | None = None, **words: Any) -> str:
-    body = {"name": name, "imageRef": "11111111-1111-4111-8111-111111111111", "flavorRef": "42", "networks": "none"}
-    request: dict[str, Any] = {"server": {**body, "availability_zone": f"nova:{host}", **words}}
-    request |= {"os:scheduler_hints": hints} if hints else {}
-    answer = world.nova("POST", "/servers", request, world.admin)
-    assert answer.status == 202, answer.body
-    world.settle()
-    server_id = str(answer.json["server"]["id"])
-    assert world.running()[server_id] == [host]
-    return server_id
-
-
-def status(world: World, server_id: str) -> str:
-    answer = world.nova("GET", f"/servers/{server_id}", client=world.admin)
-    return "GONE" if answer.status == 404 else str(answer.json["server"]["status"])
-
-
-def pass_time(world: World, seconds: float) -> None:
-    """Time in which the hosts that are there go on reporting."""
-    while seconds > 0:
-        world.clock.advance_s(min(seconds, 4))
-        seconds -= 4
-        world.settle()
-
-
-def evacuations(world: World) -> list[dict[str, Any]]:
-    return list(world.admin.request("GET", "/operator/v1/evacuations").json["evacuations"])
 
 
 def test_a_dead_hosts_server_runs_elsewhere_once_its_lease_lapsed(world: World) -> None:
@@ -118,31 +63,6 @@ def test_a_partitioned_host_is_not_evacuated_before_its_keeper_has_ended_its_gue
     assert world.running()[server] != ["h1"]
 
 
-def test_a_host_that_returns_ends_what_left_it_and_gets_nothing_before_it_said_so(world: World) -> None:
-    server = boot_on(world, "h1")
-    auto = Steady(world)
-    source = world.hosts[0]
-    source.away = True
-    auto.look(LAPSED_S + HOST_DOWN_S)
-    world.settle()
-    assert world.running()[server][0] == "h1" and len(world.running()[server]) == 2  # its keeper was dead: on purpose
-    with pytest.raises(Conflict):
-        source_report(world)
-    source.away = False
-    source.step()
-    assert world.running()[server] != ["h1"] and len(world.running()[server]) == 1
-    world.settle()
-    assert world.store.read(lambda tx: lease_fetch(tx, source.host_id)).phase is HostPhase.MEMBER
-    assert status(world, server) == "ACTIVE"
-    assert world.audit() == []
-
-
-def source_report(world: World) -> None:
-    """What an agent says that was asleep while its host was fenced."""
-    host = world.hosts[0]
-    world.store.read(lambda tx: host_admitted(tx, host.host_id, host.incarnation))
-
-
 def test_five_requests_make_one_move(world: World) -> None:
     server = boot_on(world, "h1")
     world.hosts[0].die()
@@ -166,48 +86,6 @@ def test_a_live_host_the_same_an_unknown_or_a_full_one_is_refused_or_waited_for(
         body = {"evacuate": {"host": target}}
         assert world.nova("POST", f"/servers/{server}/action", body, world.admin).status == 400
     assert evacuations(world) == []
-
-
-def test_the_word_of_an_operator_does_not_outweigh_a_host_that_reports(world: World) -> None:
-    boot_on(world, "h1")
-    host_id = world.hosts[0].host_id
-    with pytest.raises(Conflict, match="alive"):
-        world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
-    world.clock.advance_s(HOST_DOWN_S + 1)
-    world.hosts[0].renew()  # its agent hangs
-    with pytest.raises(Conflict, match="its keeper renewed its lease 0 s ago"):
-        world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
-    world.hosts[0].die()
-    world.clock.advance_s(HOST_DOWN_S + 1)
-    missing = world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
-    assert "lease" in missing  # it may be a lie: its enforced lease has to lapse as well
-    world.clock.advance_s(LAPSED_S)
-    missing = world.store.write(lambda tx: word_given(tx, host_fetch(tx, host_id), "u", "off"))  # type: ignore[arg-type]
-    assert missing == ""
-
-
-def test_after_a_power_cut_a_host_starts_what_ran_again_the_highest_priority_first(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ranks = {"low": "10", "middle": None, "lowest": "0", "lower": "20"}
-    servers = {
-        boot_on(world, "h1", name, metadata={"holdfast:priority": rank} if rank else {}): name
-        for name, rank in ranks.items()
-    }
-    off = boot_on(world, "h1", "off")
-    world.nova("POST", f"/servers/{off}/action", {"os-stop": None}, world.admin)
-    world.settle()
-    started: list[str] = []
-    host = world.hosts[0]
-    real = host.hypervisor.start
-    monkeypatch.setattr(host.hypervisor, "start", lambda spec: (started.append(spec.instance_id), real(spec)))
-    host.die()
-    world.clock.advance_s(HOST_LEASE_S + LEASE_MARGIN_S + 1)
-    host.come_back()
-    world.settle()
-    assert [servers[server] for server in started] == ["middle", "lower", "low", "lowest"]
-    assert set(world.running()) == set(servers) and status(world, off) == "SHUTOFF"
-    assert world.audit() == []
 
 
 @pytest.mark.parametrize("said", [None, Phase.PREPARING])
@@ -366,42 +244,6 @@ def test_a_replica_that_was_away_itself_evacuates_nothing_before_it_has_looked_f
     assert world.store.read(lambda tx: lease_fetch(tx, world.hosts[0].host_id)).phase is HostPhase.MEMBER
 
 
-def test_a_server_deleted_while_its_host_is_dead_goes_at_once_and_is_erased_on_return(world: World) -> None:
-    server = boot_on(world, "h1")
-    auto = Steady(world)
-    source = world.hosts[0]
-    source.away = True
-    world.nova("DELETE", f"/servers/{server}", client=world.admin)
-    world.settle()
-    assert status(world, server) != "GONE"  # it may run there still: nothing is given back
-    auto.look(LAPSED_S)
-    pass_time(world, 8)
-    assert status(world, server) == "GONE"
-    source.away = False
-    world.settle()
-    assert server not in world.running()
-    assert world.audit() == []
-
-
-def test_a_server_without_a_host_is_deleted_once_somebody_removes_its_disk(world: World) -> None:
-    """Seed 33: all hosts that had the disk before them were away when it was deleted, and nobody was asked again."""
-    server = boot_on(world, "h1")
-    source = world.hosts[0]
-    row = world.store.read(lambda tx: instance_fetch(tx, server))
-    assert row is not None
-    world.store.write(lambda tx: (allocation_delete(tx, server), instance_update(tx, row, host_id="")))
-    for host in world.hosts:
-        host.away = True
-    world.clock.advance_s(HOST_DOWN_S + 1)
-    world.nova("DELETE", f"/servers/{server}", client=world.admin)
-    pass_time(world, 8)
-    assert status(world, server) != "GONE"
-    for host in world.hosts:
-        host.away = host is source
-    pass_time(world, 30)
-    assert status(world, server) == "GONE"
-
-
 @pytest.mark.parametrize("said", [None, Phase.PREPARING])
 def test_a_server_that_was_being_built_on_a_dead_host_is_built_elsewhere(world: World, said: Phase | None) -> None:
     auto = Steady(world)
@@ -452,27 +294,3 @@ def test_killed_at_any_point_an_evacuation_is_carried_on_by_another_replica(clou
         assert world.audit() == []
         if not killed:
             return
-
-
-def test_a_copied_identity_is_refused_and_changes_nothing(world: World) -> None:
-    server = boot_on(world, "h1")
-    host = world.hosts[0]
-    before = world.store.read(lambda tx: lease_fetch(tx, host.host_id))
-    with pytest.raises(Conflict, match="another machine"):
-        world.store.write(lambda tx: host_register(tx, host.host_id, "boot-1", "a copy"))
-    with pytest.raises(Conflict, match="another boot"):
-        world.store.write(lambda tx: host_register(tx, host.host_id, "boot-9", host.name))
-    assert world.store.read(lambda tx: lease_fetch(tx, host.host_id)) == before
-    world.settle()
-    assert world.running()[server] == ["h1"]
-
-
-def test_a_host_that_was_moved_comes_back_once_somebody_says_that_what_it_was_is_off(world: World) -> None:
-    host = world.hosts[0]
-    host.die()
-    pass_time(world, LAPSED_S)
-    with pytest.raises(Conflict, match="host fence h1 --confirmed"):
-        world.store.write(lambda tx: host_register(tx, host.host_id, "boot-2", "moved"))
-    assert world.admin.request("POST", "/operator/v1/hosts/h1/fence", {"confirmed": True}).json["fenced"]
-    lease = world.store.write(lambda tx: host_register(tx, host.host_id, "boot-2", "moved"))
-    assert (lease.phase, lease.machine) == (HostPhase.MEMBER, "moved")

@@ -13,7 +13,7 @@ import pytest
 from holdfast.base.limits import HOST_DOWN_S
 from holdfast.control.store.host import allocations_list
 from tests.conftest import Cloud
-from tests.control.test_evacuation import LAPSED_S, SHARED, Steady, boot_on, evacuations
+from tests.control.several_hosts import LAPSED_S, SHARED, Steady, boot_on, evacuations
 from tests.world import IMAGE, World
 
 LARGE_MIB = 192

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from holdfast.base.limits import OPERATION_LEASE_S
 from tests.api.volume_world import GIB, Cinder, plugged
 from tests.conftest import Cloud
-from tests.control.test_evacuation import LAPSED_S, SHARED, boot_on
+from tests.control.several_hosts import LAPSED_S, SHARED, boot_on
 from tests.control.test_operations_crash import run_doomed
 from tests.world import HostStandIn, World
 

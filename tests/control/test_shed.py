@@ -17,7 +17,7 @@ from holdfast.control.store.host import allocations_list
 from holdfast.control.store.placement.passage import passages_list
 from holdfast.domain.host import Host
 from tests.conftest import Cloud
-from tests.control.test_evacuation import LAPSED_S, SHARED, boot_on, pass_time, status
+from tests.control.several_hosts import LAPSED_S, SHARED, boot_on, pass_time, status
 from tests.control.test_operations_crash import run_doomed
 from tests.world import World
 
