@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -112,6 +114,15 @@ def test_clients_side_by_side_see_a_stolen_address() -> None:
     assert "address_twice" in failures[0].words
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """What a shell begins in the background ignores interrupts, and so does what that begins: these tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_removes_what_there_is_and_begins_nothing_more() -> None:
     stop, waiting, things = threading.Event(), threading.Event(), dict[str, str]()
     sides: list[Paper] = []
@@ -128,7 +139,7 @@ def test_an_interrupted_run_removes_what_there_is_and_begins_nothing_more() -> N
 
     def interrupt() -> None:
         assert waiting.wait(10)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # as a terminal's nearly always does
+        os.kill(os.getpid(), signal.SIGINT)
 
     helper = threading.Thread(target=interrupt)
     helper.start()
