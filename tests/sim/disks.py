@@ -97,5 +97,5 @@ class SimDisks(SimulatedDisks):
     def _is_old(self, instance_id: str, disk: Disk) -> bool:
         """Whether its guest ran on another disk after this one, and that is still somewhere (seed 6358)."""
         world = self.host.world
-        others = (world.disks | world.disks_aside).items()
+        others = (world.disks_aside | world.disks).items()  # one that came back counts
         return any(of == instance_id and other.began_s > disk.began_s for (_, of), other in others)
