@@ -10,6 +10,7 @@ from sqlalchemy import func, insert, select
 
 from holdfast.base.errors import BadInput, Bug
 from holdfast.control.store.database import Database, Tx
+from holdfast.control.store.postgresql import connections
 from holdfast.control.store.quota import quota, quota_limits, quota_require, quota_set
 
 
@@ -23,7 +24,8 @@ def test_a_write_that_raises_writes_nothing(store: Database) -> None:
     assert store.read(lambda tx: tx.value(select(func.count()).select_from(quota))) == 0
 
 
-def test_a_reader_cannot_write(store: Database) -> None:
+def test_a_reader_cannot_write(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "STORE_AWAY_S", 0.3)  # PostgreSQL says what a standby says, and that is waited for
     with pytest.raises(Exception, match=r"readonly|read-only|does not answer"):
         store.read(lambda tx: quota_set(tx, "p", {"instances": 1}))
     assert store.read(lambda tx: tx.value(select(func.count()).select_from(quota))) == 0

@@ -25,7 +25,7 @@ from tests.stories.livecloud import Caller, LiveCloud
 LAUNCHES, CLIENTS, KILLS = 200, 8, 3
 SETTLED_S = 120  # a killed control process leaves its claims for OPERATION_LEASE_S, each time
 SERVERS = "/compute/v2.1/servers"
-STOPS = int(os.environ.get("HOLDFAST_ROUNDS", "8"))
+STOPS = int(os.environ.get("HOLDFAST_ROUNDS", "4"))
 STOP_WITHIN_S, STOPPED_S = 1.5, 10
 
 
