@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.base.errors import BadInput
 from holdfast.domain.desired import DesiredHost
+from holdfast.domain.security_group import PROTOCOLS, RuleWanted, rule_make
 from holdfast.host.network.plan.host import plan
 from holdfast.host.network.plan.names import LINK_BYTES, Names
 from holdfast.host.network.plan.rules import match_text, read_rule
@@ -67,6 +68,16 @@ def test_the_same_desired_state_gives_the_same_plan() -> None:
 )
 def test_a_rule_becomes_checked_words(given: object, text: str) -> None:
     assert match_text(read_rule(given)) == text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ethertype", ["IPv4", "IPv6"])
+def test_each_protocol_that_the_api_takes_is_a_rule(ethertype: str) -> None:
+    for word in ("", "any", "icmpv6", *PROTOCOLS, *map(str, range(256))):
+        try:
+            made = rule_make(RuleWanted("g", "ingress", ethertype, word), "r", "p", 0)
+        except BadInput:
+            continue  # what the API refuses no host is told
+        assert match_text(read_rule(rule(protocol=made.protocol, ethertype=made.ethertype)))
 
 
 HOSTILE = ['"; flush ruleset', "10.0.0.11\nadd", "10.0.0.11 drop }", "", "0.0.0.0", "224.0.0.1", "fe80::1%eth0"]

@@ -16,9 +16,10 @@ from functools import partial
 
 from holdfast.base.limits import FLOWS_CUT, NETWORK_COMMAND_S
 from holdfast.base.run import CommandFailed, run
+from holdfast.domain.security_group import ANY
 from holdfast.host.network import namespace
 from holdfast.host.network.plan.firewall import Guard
-from holdfast.host.network.plan.rules import ANY, ICMP, ICMP6, WITH_PORTS, Match
+from holdfast.host.network.plan.rules import ICMP, ICMP6, PORTED, Match
 
 _FIELD = re.compile(r"(src|dst|sport|dport|type|code|id)=(\S+)")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -44,7 +45,7 @@ class Flow:
         }
         if self.protocol == ICMP6:
             names |= {"type": "--icmpv6-type", "code": "--icmpv6-code", "id": "--icmpv6-id"}
-        known = self.protocol in WITH_PORTS or self.protocol in (ICMP, ICMP6)
+        known = self.protocol in PORTED or self.protocol in (ICMP, ICMP6)
         ends = " ".join(f"{names[name]} {value}" for name, value in self.fields) if known else ""
         return f"-D -f ipv{self.source.version} -p {self.protocol} -s {self.source} -d {self.target} {ends}".rstrip()
 
@@ -109,7 +110,7 @@ def _fits(match: Match, flow: Flow, members: Mapping[str, Iterable[str]]) -> boo
     if match.group and str(remote) not in members.get(match.group, ()):
         return False
     fields = dict(flow.fields)
-    if match.protocol in WITH_PORTS and match.low != ANY:
+    if match.protocol in PORTED and match.low != ANY:
         return match.low <= int(fields.get("dport", -1)) <= match.high
     if match.protocol in (ICMP, ICMP6):
         return match.low in (ANY, int(fields.get("type", -1))) and match.high in (ANY, int(fields.get("code", -1)))

@@ -11,16 +11,11 @@ from dataclasses import dataclass
 
 from holdfast.base.errors import BadInput
 from holdfast.domain.desired import Rule
+from holdfast.domain.security_group import ANY, PROTOCOLS, WITH_PORTS
 from holdfast.host.network.plan.names import digest
 
-PROTOCOLS = {
-    "icmp": 1, "igmp": 2, "ipip": 4, "tcp": 6, "egp": 8, "udp": 17, "dccp": 33, "ipv6-encap": 41, "rsvp": 46,
-    "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "ipv6-icmp": 58, "ospf": 89, "pgm": 113, "vrrp": 112, "sctp": 132,
-    "udplite": 136,
-}  # fmt: skip
-WITH_PORTS = frozenset({6, 17, 33, 132, 136})
-ICMP, ICMP6 = 1, 58
-ANY = -1
+ICMP, ICMP6 = PROTOCOLS["icmp"], PROTOCOLS["ipv6-icmp"]
+PORTED = frozenset(PROTOCOLS[name] for name in WITH_PORTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +50,7 @@ def match_text(match: Match) -> str:
     family, side = ("ip", "ip6")[match.version == 6], ("daddr", "saddr")[match.ingress]
     if match.protocol != ANY:
         words.append(f"meta l4proto {match.protocol}")
-    if match.protocol in WITH_PORTS and match.low != ANY:
+    if match.protocol in PORTED and match.low != ANY:
         words.append(f"th dport {match.low}-{match.high}" if match.low != match.high else f"th dport {match.low}")
     if match.protocol in (ICMP, ICMP6):
         words.extend(_icmp_words(match))
@@ -102,7 +97,7 @@ def _range(protocol: int, low: object, high: object) -> tuple[int, int]:
         if not (0 <= low <= 255 and -1 <= high <= 255):
             raise BadInput("an ICMP type or code is out of range")
         return low, high
-    if protocol not in WITH_PORTS:
+    if protocol not in PORTED:
         raise BadInput("a port range needs a protocol that has ports")
     low, high = (high if low == ANY else low), (low if high == ANY else high)
     if not 0 <= low <= high <= 65535:
