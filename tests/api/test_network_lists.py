@@ -7,8 +7,10 @@ from urllib.parse import urlparse
 
 import pytest
 
+from holdfast.base.limits import HOST_DOWN_S
 from holdfast.control.store.database import Database
 from tests.api.network_client import BASE, PLURALS, admin, error_of, outside, project
+from tests.api.nova_cloud import add_host
 from tests.conftest import Cloud
 
 
@@ -297,11 +299,27 @@ def test_availability_counts_what_is_held(cloud: Cloud) -> None:
     assert [each["network_id"] for each in found["network_ip_availabilities"]] == [network["id"]]
 
 
+def test_each_host_has_an_agent_that_is_alive_while_its_host_reports(cloud: Cloud) -> None:
+    heard, silent = (
+        add_host(cloud.services.store, "h1"),
+        add_host(cloud.services.store, "h2", zone="east", reported=False),
+    )
+    alive = {each["id"]: each["alive"] for each in admin(cloud).call("GET", "agents").json["agents"]}
+    assert alive == {heard: True, silent: False}
+    cloud.clock.advance_s(HOST_DOWN_S + 1)
+    assert not admin(cloud).call("GET", f"agents/{heard}").json["agent"]["alive"]
+    found = admin(cloud).call("GET", "agents?host=h2&alive=False&fields=availability_zone").json
+    assert found == {"agents": [{"availability_zone": "east"}]}
+    assert project(cloud).call("GET", "agents").json == {"agents": []}
+    assert project(cloud).call("GET", f"agents/{heard}").status == 403
+    assert error_of(admin(cloud).call("GET", "agents?hots=h2"))[0] == 400
+    assert error_of(admin(cloud).call("GET", "agents/h9"))[:2] == (404, "AgentNotFound")
+
+
 def test_what_is_the_same_everywhere_is_answered(cloud: Cloud) -> None:
     demo = project(cloud)
     assert demo.call("GET", "availability_zones").json["availability_zones"][0]["state"] == "available"
     assert demo.call("GET", "service-providers").json == {"service_providers": []}
-    assert admin(cloud).call("GET", "agents").json == {"agents": []}
     for method, path in itertools.product(("PATCH",), ("networks", "ports")):
         assert demo.call(method, path).status == 405
     assert error_of(demo.call("GET", "address-groups"))[0] == 404

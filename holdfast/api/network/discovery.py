@@ -5,13 +5,11 @@ Invariant: an extension is listed only when all of it works here; clients believ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.network.listing import selected
 from holdfast.base.errors import NotFound
-from holdfast.control.store.database import Tx
 
 EXTENSIONS = {
     "agent": "agent",
@@ -113,46 +111,3 @@ def zones_listed(call: Call) -> Reply:
 def providers_listed(call: Call) -> Reply:
     """GET /v2.0/service-providers: there is nothing to choose between."""
     return Reply(200, {"service_providers": []})
-
-
-Agent = dict[str, Any]
-
-
-def agents_none(_tx: Tx) -> Sequence[Agent]:
-    """No agents: for a cloud that has no hosts yet."""
-    return ()
-
-
-def agents_listed(agents: Callable[[Tx], Sequence[Agent]]) -> Callable[[Call], Reply]:
-    """GET /v2.0/agents: the network agents, one per host. `agents` makes them from the hosts."""
-
-    def handler(call: Call) -> Reply:
-        wanted = _filters(call)
-        if not call.may("get_agent"):
-            return Reply(200, {"agents": []})  # as Neutron filters what its caller may not see
-        found = [each for each in call.services.store.read(agents) if _matches(each, wanted)]
-        return Reply(200, {"agents": [selected(call, each) for each in found]})
-
-    return handler
-
-
-def agent_shown(agents: Callable[[Tx], Sequence[Agent]]) -> Callable[[Call], Reply]:
-    """GET /v2.0/agents/ID"""
-
-    def handler(call: Call) -> Reply:
-        wanted = call.parameters["id"]
-        for each in call.services.store.read(agents):
-            if each["id"] == wanted:
-                return Reply(200, {"agent": each})
-        raise NotFound(f"Agent {wanted[:64]} could not be found.", code="AgentNotFound")
-
-    return handler
-
-
-def _filters(call: Call) -> dict[str, list[str]]:
-    names = {name for name, _ in call.query} - {"fields", "limit", "marker", "sort_key", "sort_dir", "page_reverse"}
-    return {name: call.arguments(name) for name in names}
-
-
-def _matches(agent: Agent, wanted: dict[str, list[str]]) -> bool:
-    return all(str(agent.get(name)).lower() in {value.lower() for value in values} for name, values in wanted.items())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.http.faults import neutron_fault
 from holdfast.api.http.routes import PUBLIC, Facade, Route
 from holdfast.api.network import (
+    agents,
     availability,
     discovery,
     floating_ips,
@@ -25,7 +26,7 @@ from holdfast.api.network.rules import RULES
 from holdfast.base.errors import HoldfastError
 from holdfast.control.store.database import Tx
 
-__all__ = ["FACADE", "RULES", "facade"]
+__all__ = ["FACADE", "RULES"]
 
 
 def fault(error: HoldfastError, request_id: str) -> Reply:
@@ -120,16 +121,8 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v2.0/network-ip-availabilities/{id}", availability.availability_shown, "get_network_ip_availability"
     ),
+    Route("GET", "/v2.0/agents", agents.agents_listed, "get_agents"),
+    Route("GET", "/v2.0/agents/{id}", agents.agent_shown, "get_agent"),
 )
 
-
-def facade(agents: Callable[[Tx], Sequence[discovery.Agent]] = discovery.agents_none) -> Facade:
-    """The network service; `agents` makes the list of network agents from the hosts."""
-    own = (
-        Route("GET", "/v2.0/agents", discovery.agents_listed(agents), "get_agents"),
-        Route("GET", "/v2.0/agents/{id}", discovery.agent_shown(agents), "get_agent"),
-    )
-    return Facade("network", "network", (*ROUTES, *own), fault)
-
-
-FACADE = facade()
+FACADE = Facade("network", "network", ROUTES, fault)
