@@ -68,7 +68,7 @@ def test_a_forged_header_changes_nothing_and_an_unknown_guest_learns_nothing(wor
     world.apply(host(network("one", A, B), machines=(machine("a"),)))
     known, unknown = world.guest(A), world.guest(B)
     forged = "X-Forwarded-For: 10.0.0.11\r\nX-Instance-ID: 1\r\nX-Tenant-ID: 1\r\nForwarded: for=10.0.0.11\r\n"
-    assert ask(unknown, "/latest/meta-data/instance-id", forged)[0] == 404
+    assert ask(unknown, "/latest/meta-data/instance-id", forged) == (503, b"")
     assert ask(known, "/latest/meta-data/hostname", "X-Forwarded-For: 10.0.0.12\r\n") == (200, b"a")
 
 
@@ -105,7 +105,7 @@ def test_a_new_agent_answers_from_its_copy_before_it_hears_from_anybody(world: W
     assert ask(guest, "/latest/meta-data/hostname") == (200, b"a")
     copy.write_text("{ garbage")
     world.again().resume()
-    assert ask(guest, "/latest/meta-data/hostname")[0] == 404
+    assert ask(guest, "/latest/meta-data/hostname")[0] == 503, "a guest that is told 404 asks no more"
     world.apply(host(network("one", A), machines=(machine("a"),)))
     assert ask(guest, "/latest/meta-data/hostname") == (200, b"a")
 

@@ -32,7 +32,8 @@ from holdfast.host.network.metadata.documents import Plugged, Tree, tree
 
 ADDRESS, PORT = "169.254.169.254", 80
 _IP_FREEBIND = 15
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_MORE = {503: "Retry-After: 1\r\n"}
 
 
 class Guest(msgspec.Struct, frozen=True):
@@ -151,8 +152,8 @@ class MetadataServer:
             return _response(405, b"", False)
         key = (call.space, call.address)
         guest = self._guests.get(key)
-        if guest is None:
-            return _response(404, b"", False)
+        if guest is None:  # not heard of yet, or no longer: guests ask again after 503, and give up after 404
+            return _response(503, b"", False)
         if key not in self._trees:
             self._trees[key] = tree(guest.metadata, guest.plugged)
         path = words[1].partition(b"?")[0].decode("latin-1").rstrip("/")
@@ -188,6 +189,6 @@ def _listener() -> socket.socket:
 def _response(status: int, body: bytes, head_only: bool, kind: str = "text/plain") -> bytes:
     head = (
         f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{_MORE.get(status, '')}Connection: close\r\n\r\n"
     )
     return head.encode() + (b"" if head_only else body)
