@@ -16,7 +16,7 @@ from holdfast.host.network.apply import HostNetwork
 from holdfast.host.network.fabric import Fabric
 from holdfast.host.network.plan.fabric import Ranges, Seat, ranges_of, reach_of
 from holdfast.host.network.plan.names import Names
-from tests.host.network_world import Guest, changed, ident, sh
+from tests.host.network_world import Guest, alone, changed, ident, sh
 
 # every test process has ranges of its own: the machine's namespace is one for all
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -127,11 +127,12 @@ def told(host: Member, *networks: d.Network, places: dict[str, Member], **more: 
 @pytest.fixture(name="machine")
 def machine_fixture(tmp_path: Path) -> Iterator[Machine]:
     """A machine with two hosts."""
-    machine = Machine(tmp_path, 2)
-    try:
-        yield machine
-    finally:
-        machine.end()
+    with alone():
+        machine = Machine(tmp_path, 2)
+        try:
+            yield machine
+        finally:
+            machine.end()
 
 
 __all__ = ["Machine", "Member", "Ranges", "machine_fixture", "remote", "spread", "told"]

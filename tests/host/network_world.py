@@ -4,12 +4,15 @@ end has the name of the port's tap, so real packets cross the real rules.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -19,6 +22,7 @@ from holdfast.base.ids import derived_id
 from holdfast.domain import desired as d
 from holdfast.host.network.apply import HostNetwork
 from holdfast.host.network.plan.names import Names
+from tests.conftest import HeldClock
 
 _SPACE = "6f2a4c3e-0000-4000-8000-000000000000"
 _counter = itertools.count()
@@ -240,12 +244,13 @@ class World:
         self.names = Names(self.prefix)
         self.folder = folder
         self.guests: list[str] = []
-        self.network = HostNetwork(self.prefix, folder / "state")
+        self.clock = HeldClock()
+        self.network = HostNetwork(self.prefix, folder / "state", clock=self.clock)
 
     def again(self) -> HostNetwork:
         """The agent of this host was killed; this is the next one."""
         self.network.close()
-        self.network = HostNetwork(self.prefix, self.folder / "state")
+        self.network = HostNetwork(self.prefix, self.folder / "state", clock=self.clock)
         return self.network
 
     def apply(self, desired: d.DesiredHost, force: bool = False) -> None:
@@ -299,13 +304,22 @@ def rules(listing: str) -> list[str]:
     return sorted(f"{key} {lines}" for key, lines in facts.items())
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """The machine's own namespace, with its public network and its firewall, is for one test at a time."""
+    with open(Path(tempfile.gettempdir()) / "holdfast-test-network.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(name="world")
 def world_fixture(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    try:
-        yield world
-    finally:
-        world.end()
+    with alone():
+        world = World(tmp_path)
+        try:
+            yield world
+        finally:
+            world.end()
 
 
 def changed(desired: d.DesiredHost, **more: object) -> d.DesiredHost:

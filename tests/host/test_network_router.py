@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.limits import NETWORK_LOOK_S
 from holdfast.domain.desired import DesiredHost, Floating, RouterInterface
 from tests.host.network_frames import connect, listen
 from tests.host.network_world import (  # noqa: F401
@@ -112,6 +113,48 @@ def test_a_floating_address_is_up_only_when_every_hop_is_seen(world: World) -> N
     sh("ip", "-n", thief, "-batch", "-", stdin="addr add 203.0.113.101/24 dev eth0\nlink set dev eth0 up\n")
     assert until(lambda: host_pings("203.0.113.101"))
     assert world.network.apply(desired, force=True).floating[0].reason == silent, "another machine's answer is none"
+
+
+def test_a_broken_path_of_a_floating_address_is_told_within_a_look_and_mended(world: World) -> None:
+    desired = routed(floating("203.0.113.101", "10.0.0.11", "one"))
+    world.apply(desired)
+    guest = world.guest(A)
+    net, rtr = (world.names.of(kind, ident(name)) for kind, name in (("n", "network-one"), ("r", "router-one")))
+    leg = world.names.of("e", ident("router-one"))
+    restored, silent = "the rules of its path had been taken out, and were put back", "the address is not answered"
+    harms = (
+        (restored, rtr, "nft", "delete", "element", *floating_element(world, rtr)),
+        (restored, rtr, "nft", "flush", "ruleset"),
+        (restored, net, "nft", "flush", "ruleset"),
+        (silent, rtr, "ip", "link", "set", "dev", leg, "down"),
+        (silent, rtr, "ip", "addr", "del", "203.0.113.101/32", "dev", leg),
+    )
+    with listen(guest, 80):
+        for reason, space, *harm in harms:
+            assert seen(world, desired) == ""
+            socket.create_connection(("203.0.113.101", 80), 3).close()
+            world.inside(space, *harm)
+            assert seen(world, desired).startswith(reason), harm
+        assert seen(world, desired) == ""
+        socket.create_connection(("203.0.113.101", 80), 3).close()
+    world.inside(rtr, "nft", "add", "table", "inet", "strangers")
+    assert seen(world, desired) == "", "what does not concern us breaks nothing"
+    assert "strangers" in world.inside(rtr, "nft", "list", "tables")
+
+
+def seen(world: World, desired: DesiredHost) -> str:
+    """Why the one floating address does not carry traffic, at the next look."""
+    world.clock.advance_s(NETWORK_LOOK_S)
+    (report,) = world.network.apply(desired).floating
+    return report.reason
+
+
+def floating_element(world: World, space: str) -> tuple[str, ...]:
+    """The translation of the one floating address inwards, as nft names it."""
+    for item in json.loads(world.inside(space, "nft", "-j", "list", "ruleset"))["nftables"]:
+        if (found := item.get("map")) and ["203.0.113.101", "10.0.0.11"] in found.get("elem", []):
+            return found["family"], found["table"], found["name"], "{ 203.0.113.101 }"
+    raise AssertionError("no map translates it")
 
 
 def test_a_floating_address_that_goes_takes_its_connections_with_it(world: World) -> None:

@@ -1,7 +1,8 @@
 """The network of one host: `apply` makes the kernel equal to a `DesiredHost`, `destroy` leaves nothing.
 
-Level-triggered: what is in the kernel is looked at by a new process and every NETWORK_CHECK_S; in between,
-only what changed in the plan is touched. One object that fails is reported and does not stop the others.
+Level-triggered: what is in the kernel is looked at by a new process and every NETWORK_CHECK_S; rules that somebody
+else changed, and public addresses that are not answered, are noticed every NETWORK_LOOK_S; in between, only what
+changed in the plan is touched. One object that fails is reported and does not stop the others.
 Only names with our prefix are ever changed or removed; a namespace that still holds a guest's tap is kept.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from holdfast.base import log as logs
 from holdfast.base.clock import Clock, SystemClock
 from holdfast.base.errors import HoldfastError, NotFound, Unavailable
-from holdfast.base.limits import NETWORK_CHECK_S
+from holdfast.base.limits import NETWORK_CHECK_S, NETWORK_LOOK_S
 from holdfast.domain.desired import DesiredHost
 from holdfast.domain.observed import FloatingReport
 from holdfast.host.hypervisor.driver import Card
@@ -85,7 +86,7 @@ class HostNetwork:
         self._places: dict[str, PortPlace] = {}
         self._up: set[FloatingPath] = set()
         self._tunnels: dict[str, Tunnel] = {}
-        self._checked_s = 0.0
+        self._checked_s = self._looked_s = 0.0
 
     def claim(self) -> None:
         """Own the prefix on this machine from now on; Conflict when another state directory does."""
@@ -105,18 +106,21 @@ class HostNetwork:
             planned = self._planned(desired)
             now = self._clock.monotonic_s()
             if force or now - self._checked_s > NETWORK_CHECK_S:
-                self._kernel.forget_all()
-                self._up.clear()
+                self._kernel.doubt_all()
                 self._tunnels.clear()
                 self._dnsmasq.cut_logs()
                 self._checked_s = now
+            if look := force or now - self._looked_s >= NETWORK_LOOK_S * 0.8:  # who asks each NETWORK_LOOK_S is heard
+                self._kernel.doubt_changed()
+                self._looked_s = now
             problems = list(planned.problems)
             self._places |= {place.port_id: place for place in planned.ports}
             problems.extend(self._remove_leftovers(desired))
-            changed = [space.name for space in planned.spaces if self._make(planned, space, problems)]
+            lost: set[str] = set()
+            changed = [space.name for space in planned.spaces if self._make(planned, space, problems, lost)]
             self._plan = planned
             self._metadata.serve(_guests(desired, planned))
-            return NetworkReport(tuple(problems), tuple(self._probe(planned)), tuple(changed))
+            return NetworkReport(tuple(problems), tuple(self._probe(planned, look, lost)), tuple(changed))
 
     def open_tap(self, card: Card) -> int:
         """Open a planned port's tap and return its descriptor; the link comes up behind its rules only.
@@ -164,7 +168,7 @@ class HostNetwork:
         owner.require(self._names.prefix, self._state, self._run_folder)
         with self._lock:
             self._loop.close()
-            self._kernel.forget_all()
+            self._kernel = Kernel(self._names)
             self._plan = None
             remove_all(self._names, self._dnsmasq, self._state)
             owner.release(self._names.prefix, self._run_folder)
@@ -194,10 +198,13 @@ class HostNetwork:
             raise Unavailable("the port's firewall rules are not in force yet")
         return place
 
-    def _make(self, planned: HostPlan, space: Space, problems: list[Problem]) -> bool:
-        """Make one namespace; report whether anything was done, and a failure as a problem."""
+    def _make(self, planned: HostPlan, space: Space, problems: list[Problem], lost: set[str]) -> bool:
+        """Make one namespace; report whether anything was done, a failure as a problem, and rules that were gone."""
         try:
             made = self._kernel.make(space)
+            if made.lost:
+                lost.add(space.name)
+                log.warn("network_rules_restored", space=space.name, kind=space.kind, owner=space.owner)
             if space.kind == "host" and made.changed:
                 self._plug_uplink(space)
                 forward.accept_forwarding(self._names.prefix, [link.name for link in space.links])
@@ -271,23 +278,40 @@ class HostNetwork:
                 log.warn("network_leftover_kept", space=name, reason=str(err))
                 yield Problem("network", name, str(err))
 
-    def _probe(self, planned: HostPlan) -> Iterator[FloatingReport]:
-        """Ask about every path that is not known to be up."""
+    def _probe(self, planned: HostPlan, look: bool, lost: set[str]) -> Iterator[FloatingReport]:
+        """Say of each path whether it carries traffic; asked are those not known to, and all when it is time to look.
+
+        A path whose rules had gone is down once, although they are back: nobody can say since when it was.
+        """
+        asked = [path for path in planned.floating if look or path not in self._up]
+        silent = self._silent(planned, asked)
+        up = set()
+        for path in planned.floating:
+            here = {path.router_space, *([path.port.space] if path.port else [])}
+            translated = self._kernel.holds(path.router_space, f"{path.address} : {path.fixed}")
+            reason = floating.broken_hop(path, silent, translated)
+            if not reason and path in self._up and lost & here:
+                reason = "the rules of its path had been taken out, and were put back"
+            if not reason:
+                up.add(path)
+            elif path in self._up:
+                log.warn("floating_path_broken", address=path.address, fixed=path.fixed, reason=reason)
+                self._kernel.doubt(path.router_space)
+            yield FloatingReport(path.id, path.fixed, not reason, reason)
+        self._up = up
+
+    def _silent(self, planned: HostPlan, asked: Iterable[FloatingPath]) -> set[str]:
+        """The addresses that are not answered from outside, asked twice: one answer is easily late on a busy host."""
         nobody = ("0.0.0.0",)  # an address of ours where the gateway is elsewhere: ARP is answered to none too
         gateways = {
             link.name: (link.mac, (link.addresses or nobody)[0].partition("/")[0]) for link in planned.spaces[0].links
         }
-        self._up &= set(planned.floating)
-        asked = [path for path in planned.floating if path not in self._up]
         silent: set[str] = set()
         for bridge in sorted({path.external_bridge for path in asked}):
             owners = {path.address: path.mac for path in asked if path.external_bridge == bridge}
-            silent |= floating.unanswered(bridge, *gateways[bridge], owners)
-        for path in planned.floating:
-            translated = self._kernel.holds(path.router_space, f"{path.address} : {path.fixed}")
-            reason = floating.broken_hop(path, silent, translated)
-            (self._up.discard if reason else self._up.add)(path)
-            yield FloatingReport(path.id, path.fixed, not reason, reason)
+            first = floating.unanswered(bridge, *gateways[bridge], owners)
+            silent |= floating.unanswered(bridge, *gateways[bridge], {address: owners[address] for address in first})
+        return silent
 
 
 def _guests(desired: DesiredHost, planned: HostPlan) -> Iterator[Guest]:

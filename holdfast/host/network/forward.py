@@ -49,7 +49,9 @@ def _ours(prefix: str, listing: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _listing() -> list[dict[str, Any]]:
     try:
         text = run(["nft", "-j", "-a", "list", "table", *_TABLE.split()], timeout_s=NETWORK_COMMAND_S)
-    except CommandFailed:
+    except CommandFailed as err:
+        if "No such file" not in err.message:
+            raise
         return []  # no such table: nothing drops
     found: list[dict[str, Any]] = json.loads(text)["nftables"]
     return found

@@ -1,7 +1,9 @@
 """One namespace made equal to its plan: look, then touch only what differs.
 
 `Kernel` remembers what it has seen to be in place, per layer, so that an unchanged plan costs nothing and a
-new port costs one nft transaction. A new process remembers nothing and looks; `force` makes it look again.
+new port costs one nft transaction. A new process remembers nothing and looks; what is doubted is looked at again.
+The kernel numbers the transactions of a namespace's rules: where the number is not the one after our own last,
+somebody else changed them, which costs no more to notice than one question.
 Rules come before links: a link is brought up only when the rules that guard it are in.
 """
 
@@ -28,6 +30,8 @@ class Seen:
 
     links: tuple[object, ...] | None = None
     tables: dict[tuple[str, str], Table] = field(default_factory=dict)
+    generation: int = 0  # of the rules, when they were as in `tables`; 0: not known
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Made:
     created: bool  # the namespace is new
     changed: bool  # anything was done, or had to be looked at
     narrowed: bool  # something that was let through may no longer be
+    lost: bool = False  # rules that were in place had gone without our doing, and are back
     added: frozenset[str] = frozenset()  # addresses, without prefix length, that this host has from now on
 
 
@@ -51,9 +56,20 @@ class Kernel:
         """Look at this namespace anew at the next chance."""
         self._seen.pop(space, None)
 
-    def forget_all(self) -> None:
+    def doubt(self, space: str) -> None:
+        """Look at this namespace anew at the next chance, and know what was there before."""
+        if seen := self._seen.get(space):
+            seen.links, seen.doubted = None, True
+
+    def doubt_all(self) -> None:
         """Look at everything anew."""
-        self._seen.clear()
+        for space in self._seen:
+            self.doubt(space)
+
+    def doubt_changed(self) -> None:
+        """Look anew at the namespaces whose rules somebody else changed, or that are gone."""
+        for space, seen in self._seen.items():
+            seen.doubted |= _generation(space) != seen.generation
 
     def guarded(self, space: str, link: str) -> bool:
         """Whether the rules in force in a namespace name the link: only then may it come up."""
@@ -70,14 +86,15 @@ class Kernel:
     def make(self, space: Space) -> Made:
         """Make one namespace as planned; raises CommandFailed or Unavailable, and the next call goes on from there."""
         created = bool(space.name) and not (namespace.RUN / space.name).exists()
-        looked = created or space.name not in self._seen
-        if looked:
-            self._seen[space.name] = Seen() if created else Seen(tables=self._verified(space))
-        seen = self._seen[space.name]
+        known = self._seen.get(space.name)
+        looked = created or known is None or known.doubted
+        seen = known if known and not looked else self._looked(space, created, known)
+        lost = known is not None and not known.tables.keys() <= seen.tables.keys()
+        self._seen[space.name] = seen
         links = (space.links, space.routes)
         if seen.links == links:
             ruled, narrowed = self._rule(space, seen)
-            return Made(False, ruled or looked, narrowed or looked)
+            return Made(False, ruled or looked, narrowed or known is None, lost)
         failures: list[HoldfastError] = []
         found = self._create(space, created, failures)
         namespace.inside(space.name, lambda: _prepare(space))
@@ -86,7 +103,7 @@ class Kernel:
         if failures:
             raise failures[0]
         seen.links = links
-        return Made(created, True, (narrowed or looked) and not created, added)
+        return Made(created, True, (narrowed or known is None) and not created, lost, added)
 
     def remove_space(self, name: str) -> None:
         """Remove one of our namespaces and all that is in it; not there: nothing."""
@@ -142,23 +159,39 @@ class Kernel:
         script += "".join(change(seen.tables[k], t) if k in seen.tables else replace(t) for k, t in wanted.items())
         if not script:
             return False, False
+        before = _generation(space.name)
         narrowed = any(k not in seen.tables or narrows(seen.tables[k], t) for k, t in wanted.items())
         try:
             nft_load(space.name, script)
         except CommandFailed:
             nft_load(space.name, "".join(replace(table) for table in wanted.values()))
         seen.tables = wanted
+        after = _generation(space.name)
+        seen.generation = after if after == before + 1 else 0  # else somebody wrote between: look again
         return True, narrowed
 
-    def _verified(self, space: Space) -> dict[tuple[str, str], Table]:
-        """The planned tables that the kernel holds whole; others of ours are removed."""
+    def _looked(self, space: Space, created: bool, known: Seen | None) -> Seen:
+        """What is in place of what was known to be, or of what is planned; other tables of ours are removed."""
+        if created:
+            return Seen()
+        seen = Seen(known.links if known else None, generation=_generation(space.name))
         listed = json.loads(namespace.inside(space.name, lambda: _nft("-j", "list", "tables")))
         names = {(i["table"]["family"], i["table"]["name"]) for i in listed["nftables"] if "table" in i}
-        wanted = {(table.family, table.name): table for table in space.tables}
+        wanted = known.tables if known else {(table.family, table.name): table for table in space.tables}
         ours = {key for key in names if key[1] == self._names.prefix or self._names.ours(key[1])}
+        seen.tables = {key: wanted[key] for key in ours & wanted.keys() if is_whole(space.name, wanted[key])}
         if strange := ours - wanted.keys():
             nft_load(space.name, "".join(remove(*key) for key in sorted(strange)))
-        return {key: wanted[key] for key in ours & wanted.keys() if is_whole(space.name, wanted[key])}
+            seen.generation = 0
+        return seen
+
+
+def _generation(space: str) -> int:
+    """The number of the last transaction of a namespace's rules; 0 where there is none to be asked."""
+    try:
+        return namespace.inside(space, namespace.rules_generation_here)
+    except (HoldfastError, OSError):
+        return 0
 
 
 def is_whole(space: str, table: Table) -> bool:

@@ -27,6 +27,8 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFMTU, _SIOCBRADDIF, _SIOCGIFINDEX = 0x8913,
 _SIOCETHTOOL, _ETHTOOL_STXCSUM = 0x8946, 0x17
 _IFF_UP = 0x1
 _EBUSY = 16
+_NETLINK_NETFILTER, _NLM_F_REQUEST = 12, 1
+_NFT_NEWGEN, _NFT_GETGEN = 0x0A0F, 0x0A10  # messages of subsystem 10, nftables; NFTA_GEN_ID is the first attribute
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -108,6 +110,18 @@ def is_up_here(name: str) -> bool:
             return bool(_flags(control, name) & _IFF_UP)
         except OSError:
             return False
+
+
+def rules_generation_here() -> int:
+    """The number of the last nftables transaction in the current namespace, whoever made it; 32 bits, from 1 on."""
+    request = struct.pack("=IHHIIBBH", 20, _NFT_GETGEN, _NLM_F_REQUEST, 1, 0, 0, 0, 0)  # headers of netlink, nfnetlink
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as control:
+        control.send(request)
+        answer = control.recv(4096)
+    kind, generation = struct.unpack_from("=H", answer, 4)[0], struct.unpack_from("!I", answer, 24)[0]
+    if kind != _NFT_NEWGEN:
+        raise OSError("the kernel does not tell the generation of its rules")
+    return int(generation)
 
 
 def sysctl_here(settings: Iterable[tuple[str, str]]) -> None:
