@@ -57,6 +57,7 @@ COMMANDS = (
     Command("join", "joining", "make this machine a host of a cloud elsewhere", "sudo holdfast join lab1 --token T"),
     Command("evacuate", "hosts", "start a dead host's servers elsewhere", "holdfast evacuate h2 --dry-run"),
     Command("evacuations", "hosts", "list evacuations, or watch them", "holdfast evacuations --watch"),
+    Command("net", "network", "say who has which public address, and since when", "holdfast net pools"),
     Command("images", "servers", "list the images", "holdfast images"),
     Command("build", "daemons", "build a guest image and upload it", "sudo holdfast build debian"),
     Command("openrc", "environment", "print the variables of OpenStack clients", "holdfast openrc > openrc"),

@@ -58,6 +58,10 @@ def test_a_launched_server_runs_and_has_a_public_address(here: Path) -> None:
     assert table[0].split() == ["NAME", "STATUS", "ADDRESS", "PUBLIC", "FLAVOR", "AGE", "ID"]
     assert table[1].split()[:2] == ["web", "ACTIVE"]
     assert server["public_addresses"][0] in holdfast("show", "web").out
+    (held,) = [line for line in holdfast("net", "pools").out.splitlines() if server["public_addresses"][0] in line]
+    assert "floating ip" in held and " demo " in held and " web " in held
+    pools = holdfast("net", "pools", "--json").json
+    assert {each["state"] for each in pools["addresses"]} == {"held"} and pools["pools"][0]["cooling"] == 0
 
 
 def test_launch_without_a_name_gives_one(here: Path) -> None:

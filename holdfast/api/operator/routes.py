@@ -5,10 +5,11 @@ from __future__ import annotations
 from holdfast.api.http.faults import plain_fault
 from holdfast.api.http.policy import ADMIN
 from holdfast.api.http.routes import Facade, Route
-from holdfast.api.operator import drains, evacuations, hosts, join_tokens
+from holdfast.api.operator import drains, evacuations, hosts, join_tokens, public_addresses
 
 _LOOK, _ACT, _JOIN = "holdfast:hosts:look", "holdfast:hosts:act", "holdfast:hosts:join"
-RULES = {_LOOK: ADMIN, _ACT: ADMIN, _JOIN: ADMIN}
+_NETWORK = "holdfast:network:look"
+RULES = {_LOOK: ADMIN, _ACT: ADMIN, _JOIN: ADMIN, _NETWORK: ADMIN}
 _ONE = "/v1/hosts/{host}"
 ROUTES = (
     Route("GET", "/v1/hosts", hosts.hosts_index, _LOOK),
@@ -28,5 +29,6 @@ ROUTES = (
     Route("GET", "/v1/join-tokens", join_tokens.join_tokens_index, _LOOK),
     Route("DELETE", "/v1/join-tokens/{token_id}", join_tokens.join_token_remove, _JOIN),
     Route("GET", "/v1/evacuations", evacuations.evacuations_index, _LOOK),
+    Route("GET", "/v1/public-addresses", public_addresses.public_addresses_index, _NETWORK),
 )
 FACADE = Facade(name="operator", mount="operator", routes=ROUTES, fault=plain_fault)
