@@ -9,10 +9,25 @@ import pytest
 from holdfast.domain.desired import DesiredHost, Rule
 from holdfast.host.network import namespace
 from tests.host.network_frames import connect, listen
-from tests.host.network_world import EGRESS, OPEN, World, group, host, ident, network, port, rule, until, world_fixture  # noqa: F401
+from tests.host.network_world import (  # noqa: F401
+    EGRESS,
+    OPEN,
+    World,
+    changed,
+    group,
+    host,
+    ident,
+    network,
+    port,
+    rule,
+    sh,
+    until,
+    world_fixture,
+)
 
 pytestmark = pytest.mark.root
 
+FLOWS = 12_000
 SSH, WEB = rule(protocol="tcp", low=22, high=22), rule(protocol="tcp", low=80, high=81)
 
 
@@ -53,6 +68,41 @@ def test_a_closed_port_opens_with_its_rule_and_closes_again_for_open_connections
             kept.sendall(b"still allowed")
             assert kept_server.recv(64) == b"still allowed"
             server.close(), kept_server.close()
+
+
+def test_among_very_many_flows_the_refused_are_cut_and_no_other(world: World) -> None:
+    world.apply(two(SSH, WEB))
+    a, b = (world.guest(p) for p in ports_of(two()))
+    space = world.names.of("n", ident("network-one"))
+    udp = "-I -p udp -s {} -d 192.0.2.{} --sport {} --dport 53 -t 600\n"
+    many = "".join(udp.format(b.address, 1 + n % 200, 1000 + n) for n in range(FLOWS))
+    web = "".join(
+        f"-I -p tcp -s {a.address} -d {b.address} --sport {1000 + n} --dport 80 --state ESTABLISHED -t 600\n"
+        for n in range(FLOWS // 10)
+    )
+    sh("nsenter", f"--net=/run/netns/{space}", "conntrack", "-R", "-", stdin=many + web)
+    with listen(b, 22) as ssh, connect(a, b.address, 22) as kept:
+        server = ssh.accept()[0]
+        server.settimeout(2)
+        for step in (lambda: world.apply(two(SSH)), world.again, lambda: world.apply(two(SSH))):
+            step()
+            kept.sendall(b"still allowed")
+            assert server.recv(64) == b"still allowed"
+            tracked = world.inside(space, "conntrack", "-L")
+            assert tracked.count(" dport=53 [") == FLOWS
+            assert " dport=80 " not in tracked
+        server.close()
+
+
+def test_a_port_that_goes_takes_its_flows_and_the_next_with_its_address_finds_none(world: World) -> None:
+    desired = two(SSH)
+    world.apply(desired)
+    a, b = (world.guest(p) for p in ports_of(desired))
+    space = world.names.of("n", ident("network-one"))
+    with listen(b, 22), connect(a, b.address, 22):
+        assert f"dst={b.address} " in world.inside(space, "conntrack", "-L")
+        world.apply(changed(desired, networks=(network("one", ports_of(desired)[0]),)))
+        assert f"dst={b.address} " not in world.inside(space, "conntrack", "-L")
 
 
 def test_a_rule_for_a_group_follows_its_members(world: World) -> None:

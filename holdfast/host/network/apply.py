@@ -25,6 +25,7 @@ from holdfast.host.network import floating, flows, forward, namespace, owner, tu
 from holdfast.host.network.dns import DnsRelay
 from holdfast.host.network.dnsmasq import Dnsmasq
 from holdfast.host.network.drift import Drift, drift
+from holdfast.host.network.flows import Rules
 from holdfast.host.network.kernel import Kernel, Made, delete_link, links_of, plug_again
 from holdfast.host.network.loop import Loop
 from holdfast.host.network.metadata.documents import plugged_of
@@ -86,6 +87,7 @@ class HostNetwork:
         self._places: dict[str, PortPlace] = {}
         self._up: set[FloatingPath] = set()
         self._tunnels: dict[str, Tunnel] = {}
+        self._rules: dict[str, Rules] = {}  # by which the flows of a network were judged last
         self._checked_s = self._looked_s = 0.0
 
     def claim(self) -> None:
@@ -250,8 +252,11 @@ class HostNetwork:
             answered = self._dnsmasq.make(space.name, space.dhcp)
         else:
             answered = self._dnsmasq.stop(space.name)
-        if made.narrowed and (cut := flows.cut_refused(space.name, space.guards, planned.members)):
+        rules = Rules(space.guards, planned.members)
+        before = self._rules.pop(space.name, None) if made.known and not made.lost else None
+        if not made.created and (cut := flows.cut_refused(space.name, rules, before)):
             log.info("network_flows_cut", network=space.owner, flows=cut)
+        self._rules[space.name] = rules  # not before: what could not be cut is tried again
         return answered
 
     def _announce(self, planned: HostPlan, space: Space, made: Made) -> None:
@@ -274,6 +279,7 @@ class HostNetwork:
                 self._dns.forget(name)
                 self._dnsmasq.stop(name)
                 self._kernel.remove_space(name)
+                self._rules.pop(name, None)
             except (HoldfastError, OSError) as err:
                 log.warn("network_leftover_kept", space=name, reason=str(err))
                 yield Problem("network", name, str(err))

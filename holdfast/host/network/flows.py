@@ -1,104 +1,93 @@
 """Connections that are already tracked, judged by the rules of today.
 
-A rule that goes stops new connections by itself; the old ones live on in the connection table. So after
-every narrowing each tracked flow of a network is judged as if it were new, and those that would be refused
-are deleted. With `nf_conntrack_tcp_loose` off in that namespace a deleted TCP flow cannot be picked up again
-in the middle. Router namespaces lose the flows of a floating address that went.
+A rule that goes stops new connections by itself; the old ones live on in the connection table. So each tracked
+flow of a port that may do less than before is judged as if it were new, and those that would be refused are
+deleted, as are all of a port that went: its address may be another's soon. With `nf_conntrack_tcp_loose` off in
+that namespace a deleted TCP flow cannot be picked up again in the middle. Whoever does not know what was judged
+before judges all.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 
-from holdfast.base.limits import FLOWS_CUT, NETWORK_COMMAND_S
-from holdfast.base.run import CommandFailed, run
 from holdfast.domain.security_group import ANY
-from holdfast.host.network import namespace
+from holdfast.host.network.conntrack import Address, Flow, delete_flows, flows_of
 from holdfast.host.network.plan.firewall import Guard
 from holdfast.host.network.plan.rules import ICMP, ICMP6, PORTED, Match
 
-_FIELD = re.compile(r"(src|dst|sport|dport|type|code|id)=(\S+)")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+@dataclass(frozen=True)
+class Rules:
+    """What decides over the flows of one network: its ports, and the addresses of every security group."""
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """A tracked connection in its first direction."""
+    guards: Sequence[Guard]
+    members: Mapping[str, Iterable[str]]
 
-    protocol: int
-    source: Address
-    target: Address
-    fields: tuple[tuple[str, str], ...]  # sport and dport, or type, code and id
-
-    @property
-    def deletion(self) -> str:
-        names = {
-            "sport": "--sport",
-            "dport": "--dport",
-            "type": "--icmp-type",
-            "code": "--icmp-code",
-            "id": "--icmp-id",
+    @cached_property
+    def owners(self) -> dict[Address, Guard]:
+        """The port of each address."""
+        return {
+            net.network_address: guard
+            for guard in self.guards
+            for _, net in guard.sources
+            if net.prefixlen == net.max_prefixlen
         }
-        if self.protocol == ICMP6:
-            names |= {"type": "--icmpv6-type", "code": "--icmpv6-code", "id": "--icmpv6-id"}
-        known = self.protocol in PORTED or self.protocol in (ICMP, ICMP6)
-        ends = " ".join(f"{names[name]} {value}" for name, value in self.fields) if known else ""
-        return f"-D -f ipv{self.source.version} -p {self.protocol} -s {self.source} -d {self.target} {ends}".rstrip()
 
 
-def read_flows(text: str) -> list[Flow]:
-    """The flows in the listing of `conntrack -L`; lines of another form are no flows."""
-    flows = []
-    for line in text.splitlines():
-        words = line.split()
-        first: dict[str, str] = {}
-        for name, value in _FIELD.findall(line):
-            if name in first:
-                break  # the reply direction begins
-            first[name] = value
-        if len(words) > 2 and words[1].isdigit() and {"src", "dst"} <= first.keys():
-            source, target = ipaddress.ip_address(first.pop("src")), ipaddress.ip_address(first.pop("dst"))
-            flows.append(Flow(int(words[1]), source, target, tuple(first.items())))
-    return flows
+def cut_refused(space: str, rules: Rules, before: Rules | None) -> int:
+    """Delete every tracked flow of a network that was let through `before` (None: not known) and would be refused now.
+
+    Returns how many.
+    """
+    concerned = None if before is None else narrowed(before, rules)
+    if concerned is not None and not concerned:
+        return 0
+    gone = before.owners.keys() - rules.owners.keys() if before is not None else set()
+    among = None if concerned is None else {_as_listed(address) for address in concerned}
+    refused = [
+        flow
+        for flow in flows_of(space, among)
+        if flow.source in gone or flow.target in gone or not is_allowed(flow, rules)
+    ]
+    delete_flows(space, refused)
+    return len(refused)
 
 
-def is_allowed(flow: Flow, guards: Mapping[Address, Guard], members: Mapping[str, Iterable[str]]) -> bool:
+def narrowed(before: Rules, now: Rules) -> set[Address]:
+    """The addresses whose ports may do less than before, or are not there any more."""
+    shrunk = {group for group, here in before.members.items() if not set(here) <= set(now.members.get(group, ()))}
+    if before.guards == now.guards and not shrunk:
+        return set()
+    return {address for address, guard in before.owners.items() if _may_less(guard, now.owners.get(address), shrunk)}
+
+
+def is_allowed(flow: Flow, rules: Rules) -> bool:
     """What the forward chain would say to this flow's first packet."""
     for address, ingress in ((flow.source, False), (flow.target, True)):
-        guard = guards.get(address)
-        if guard is not None and not any(_fits(m, flow, members) for m in guard.matches if m.ingress == ingress):
+        guard = rules.owners.get(address)
+        if guard is None or not guard.filtered:
+            continue
+        if not any(_fits(match, flow, rules.members) for match in guard.matches if match.ingress == ingress):
             return False
     return True
 
 
-def cut_refused(space: str, guards: Sequence[Guard], members: Mapping[str, Iterable[str]]) -> int:
-    """Delete every tracked flow of a network that its rules would refuse now; returns how many."""
-    owners: dict[Address, Guard] = {}
-    for guard in guards:
-        if guard.filtered:
-            owners |= {net.network_address: guard for _, net in guard.sources if net.prefixlen == net.max_prefixlen}
-    flows = []
-    for family in ("ipv4", "ipv6"):
-        listing = namespace.inside(space, partial(_conntrack, "-L", "-f", family))
-        flows.extend(read_flows(listing.decode()))
-    refused = [flow for flow in flows[:FLOWS_CUT] if not is_allowed(flow, owners, members)]
-    if len(flows) > FLOWS_CUT:
-        namespace.inside(space, lambda: _conntrack("-F"))
-    elif refused:
-        text = "".join(f"{flow.deletion}\n" for flow in refused).encode()
-        namespace.inside(space, lambda: _conntrack("-R", "-", stdin=text))
-    return len(refused)
+def _as_listed(address: Address) -> str:
+    return socket.inet_ntop(socket.AF_INET if address.version == 4 else socket.AF_INET6, address.packed)
 
 
-def cut_address(space: str, addresses: Iterable[str]) -> None:
-    """Delete every flow that was translated to or from a floating address that went."""
-    text = "".join(f"-D -d {address}\n-D -q {address}\n" for address in sorted(addresses)).encode()
-    if text:
-        namespace.inside(space, lambda: _conntrack("-R", "-", stdin=text))
+def _may_less(before: Guard, now: Guard | None, shrunk: set[str]) -> bool:
+    if now is None:
+        return True
+    if not now.filtered:
+        return False
+    if not before.filtered or not set(before.matches) <= set(now.matches):
+        return True
+    return any(match.group in shrunk for match in now.matches)
 
 
 def _fits(match: Match, flow: Flow, members: Mapping[str, Iterable[str]]) -> bool:
@@ -115,12 +104,3 @@ def _fits(match: Match, flow: Flow, members: Mapping[str, Iterable[str]]) -> boo
     if match.protocol in (ICMP, ICMP6):
         return match.low in (ANY, int(fields.get("type", -1))) and match.high in (ANY, int(fields.get("code", -1)))
     return True
-
-
-def _conntrack(*words: str, stdin: bytes = b"") -> bytes:
-    try:
-        return run(["conntrack", *words], timeout_s=NETWORK_COMMAND_S, stdin=stdin)
-    except CommandFailed as err:
-        if err.status == 1:  # nothing there to delete
-            return b""
-        raise

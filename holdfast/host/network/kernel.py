@@ -18,10 +18,10 @@ from typing import Any
 from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import NETWORK_COMMAND_S, TUNNEL_PORT
 from holdfast.base.run import CommandFailed, run
-from holdfast.host.network import flows, namespace
+from holdfast.host.network import conntrack, namespace
 from holdfast.host.network.plan.layout import Link, PortPlace, Space
 from holdfast.host.network.plan.names import Names, mac_of
-from holdfast.host.network.plan.ruleset import DIGEST_CHAIN, Table, change, narrows, remove, replace
+from holdfast.host.network.plan.ruleset import DIGEST_CHAIN, Table, change, remove, replace
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Made:
 
     created: bool  # the namespace is new
     changed: bool  # anything was done, or had to be looked at
-    narrowed: bool  # something that was let through may no longer be
+    known: bool = True  # what was in place before is what was made then
     lost: bool = False  # rules that were in place had gone without our doing, and are back
     added: frozenset[str] = frozenset()  # addresses, without prefix length, that this host has from now on
 
@@ -93,17 +93,16 @@ class Kernel:
         self._seen[space.name] = seen
         links = (space.links, space.routes)
         if seen.links == links:
-            ruled, narrowed = self._rule(space, seen)
-            return Made(False, ruled or looked, narrowed or known is None, lost)
+            return Made(False, self._rule(space, seen) or looked, known is not None, lost)
         failures: list[HoldfastError] = []
         found = self._create(space, created, failures)
         namespace.inside(space.name, lambda: _prepare(space))
-        _, narrowed = self._rule(space, seen)
+        self._rule(space, seen)
         added = self._configure(space, found, failures)
         if failures:
             raise failures[0]
         seen.links = links
-        return Made(created, True, (narrowed or known is None) and not created, lost, added)
+        return Made(created, True, known is not None, lost, added)
 
     def remove_space(self, name: str) -> None:
         """Remove one of our namespaces and all that is in it; not there: nothing."""
@@ -138,7 +137,7 @@ class Kernel:
         before = set().union(*(_addresses(found.get(link.name, {})) for link in space.links))
         after = {address for link in space.links for address in link.addresses}
         with _later(failures):
-            flows.cut_address(space.name, {_bare(address) for address in before - after})
+            conntrack.delete_address(space.name, {_bare(address) for address in before - after})
         lines = ["link set dev lo up"] if space.name and "UP" not in found.get("lo", {}).get("flags", ()) else []
         for link in space.links:
             lines.extend(link_settings(link, found.get(link.name, {})))
@@ -151,16 +150,15 @@ class Kernel:
             _batch(space.name, lines)
         return frozenset(_bare(address) for address in after - before)
 
-    def _rule(self, space: Space, seen: Seen) -> tuple[bool, bool]:
-        """Load the difference in one transaction; return whether there was any, and whether it took something away."""
+    def _rule(self, space: Space, seen: Seen) -> bool:
+        """Load the difference in one transaction; return whether there was any."""
         wanted = {(table.family, table.name): table for table in space.tables}
         stale = [key for key in seen.tables if key not in wanted]
         script = "".join(remove(*key) for key in stale)
         script += "".join(change(seen.tables[k], t) if k in seen.tables else replace(t) for k, t in wanted.items())
         if not script:
-            return False, False
+            return False
         before = _generation(space.name)
-        narrowed = any(k not in seen.tables or narrows(seen.tables[k], t) for k, t in wanted.items())
         try:
             nft_load(space.name, script)
         except CommandFailed:
@@ -168,7 +166,7 @@ class Kernel:
         seen.tables = wanted
         after = _generation(space.name)
         seen.generation = after if after == before + 1 else 0  # else somebody wrote between: look again
-        return True, narrowed
+        return True
 
     def _looked(self, space: Space, created: bool, known: Seen | None) -> Seen:
         """What is in place of what was known to be, or of what is planned; other tables of ours are removed."""

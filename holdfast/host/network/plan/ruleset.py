@@ -91,15 +91,6 @@ def change(old: Table, new: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def narrows(old: Table, new: Table) -> bool:
-    """Whether something that the old table let through may be stopped by the new one."""
-    kept = {item.name: item.elements for item in new.collections}
-    if any(item.elements - kept.get(item.name, frozenset()) for item in old.collections):
-        return True
-    rules = {chain.name: set(chain.rules) for chain in new.chains}
-    return any(set(chain.rules) - rules.get(chain.name, set()) for chain in old.chains)
-
-
 def _declared_alike(old: Table, new: Table) -> bool:
     """Whether everything that both have is declared alike."""
     before = {item.name: (item.kind, item.declaration) for item in old.collections}
