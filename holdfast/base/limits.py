@@ -184,6 +184,7 @@ NETWORK_COMMAND_S: Final = 10  # one ip, nft or conntrack run; 0.01 s is usual, 
 NETWORK_CHECK_S: Final = 60  # between two looks at everything, changed or not
 DHCP_LEASE_S: Final = 86_400  # the address is planned, so a lease only bounds how long a change goes unseen
 DHCP_LOG_BYTES: Final = 1 << 20  # a guest can make dnsmasq complain for ever; the file is cut at this size
+ARRIVED_S: Final = 7_500  # how long connections that came with a guest are taken up: TCP's keepalive, 2 h, and a bit
 FLOWS_BATCH: Final = 256  # deletions in one netlink message: their answers fit into a socket's buffer
 PROBE_ANSWER_S: Final = 0.3  # ARP on the host's own bridge; 0.1 ms is usual
 LOOP_TICK_S: Final = 1.0  # how late a time limit of a connection may be noticed

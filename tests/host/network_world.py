@@ -187,18 +187,22 @@ class Guest:
         self.name = f"g{world.prefix}-{port.hostname}"
         self.port = port
         self.address = port.addresses[0].address if port.addresses else ""
-        card = world.network.card(port.id)
-        self.tap = card.tap
-        self.space = card.namespace
         sh("ip", "netns", "add", self.name)
         world.guests.append(self.name)
-        peer = f"peer name {card.tap} netns {card.namespace}"
-        sh("ip", "link", "add", "name", "eth0", "address", port.mac, "netns", self.name, "type", "veth", *peer.split())
         self._script = world.folder / "lease"
         self._script.write_text(
             '#!/bin/sh\n[ "$1" = bound ] && echo "ip=$ip;routes=$staticroutes;mtu=$mtu;dns=$dns"\nexit 0\n'
         )
         self._script.chmod(0o755)
+        self.plug(world, static)
+
+    def plug(self, world: World, static: bool = True) -> None:
+        """Put its card into a host, as a machine does that starts there or comes there alive."""
+        card = world.network.card(self.port.id)
+        self.tap, self.space = card.tap, card.namespace
+        peer = f"peer name {card.tap} netns {card.namespace}"
+        link = f"link add name eth0 address {self.port.mac} netns {self.name} type veth {peer}"
+        sh("ip", *link.split())
         if static:
             self.configure(f"{self.address}/24")
         else:

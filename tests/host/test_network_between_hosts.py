@@ -30,10 +30,12 @@ from tests.host.network_world import (
     subnet,
     until,
 )
+from tests.host.network_world import machine as machine_of
 
 pytestmark = pytest.mark.root
 A, B = port("a", 1, "10.0.0.11"), port("b", 2, "10.0.0.12")
 GROUPS = (group("open", *OPEN),)
+COMING = (changed(machine_of("b"), move=d.Move("move", d.MoveRole.RECEIVE, "0" * 64, "none")),)
 
 
 def applied(machine: Machine, places: dict[str, Member], *networks: d.Network, **more: object) -> None:
@@ -120,6 +122,57 @@ def test_a_port_that_moved_is_reached_where_it_is_and_nowhere_else(machine: Mach
     assert len(entries) == 2 and all(first.names.of("v", ident("network-one")) in line for line in entries), entries
     for host in machine.hosts:
         assert host.drifts(told(host, one, places=places, security_groups=GROUPS)) == []
+
+
+@pytest.mark.parametrize("stayed_speaks_first", [True, False])
+def test_connections_go_on_when_a_guest_comes_to_another_host_alive(
+    machine: Machine, stayed_speaks_first: bool
+) -> None:
+    first, second = machine.hosts
+    one, web = network("one", A, B), rule(protocol="tcp", low=80, high=81)
+    places, groups = {"a": first, "b": first}, (group("open", *EGRESS, web),)
+    applied(machine, places, one, security_groups=groups)
+    a, b = first.guest(A), first.guest(B)
+    with listen(b, 80) as server, connect(a, b.address, 80) as client, connect(a, b.address, 80) as idle:
+        served, idles = server.accept()[0], server.accept()[0]
+        for each in (client, served, idle, idles):
+            each.settimeout(5)
+        sh("ip", "-n", b.name, "link", "del", "eth0")
+        second.apply(told(second, one, places={"a": first, "b": second}, security_groups=groups, machines=COMING))
+        places["b"] = second
+        applied(machine, places, one, security_groups=groups)
+        b.plug(second)  # type: ignore[arg-type]
+        pair = (client, served) if stayed_speaks_first else (served, client)
+        for one_end, other in (pair, pair[::-1]):
+            one_end.sendall(b"it goes on")
+            assert other.recv(64) == b"it goes on"
+        applied(machine, places, one, security_groups=(group("open", *EGRESS, rule(protocol="udp")),))
+        client.settimeout(0.7), idles.settimeout(0.7), idle.settimeout(0.7)
+        for one_end, other in ((served, client), (idle, idles), (idles, idle)):
+            one_end.sendall(b"revoked")
+            with pytest.raises(TimeoutError):
+                other.recv(64)
+        for each in (served, idles):
+            each.close()
+
+
+def test_what_did_not_come_alive_is_not_taken_up_in_its_middle(machine: Machine) -> None:
+    first, second = machine.hosts
+    one, places = network("one", A, B), {"a": first, "b": first}
+    applied(machine, places, one)
+    a, b = first.guest(A), first.guest(B)
+    with listen(b, 80) as server, connect(a, b.address, 80) as client:
+        served = server.accept()[0]
+        sh("ip", "-n", b.name, "link", "del", "eth0")
+        places["b"] = second
+        applied(machine, places, one)
+        b.plug(second)  # type: ignore[arg-type]
+        for one_end, other in ((client, served), (served, client)):
+            one_end.sendall(b"x")
+            other.settimeout(0.7)
+            with pytest.raises(TimeoutError):
+                other.recv(64)
+        served.close()
 
 
 def test_a_network_that_no_other_host_has_any_more_sends_nothing_anywhere(machine: Machine) -> None:

@@ -18,7 +18,7 @@ from holdfast.base import log as logs
 from holdfast.base.clock import Clock, SystemClock
 from holdfast.base.errors import HoldfastError, NotFound, Unavailable
 from holdfast.base.limits import NETWORK_CHECK_S, NETWORK_LOOK_S
-from holdfast.domain.desired import DesiredHost
+from holdfast.domain.desired import DesiredHost, MoveRole
 from holdfast.domain.observed import FloatingReport
 from holdfast.host.hypervisor.driver import Card
 from holdfast.host.network import floating, flows, forward, namespace, owner, tunnel
@@ -88,6 +88,7 @@ class HostNetwork:
         self._up: set[FloatingPath] = set()
         self._tunnels: dict[str, Tunnel] = {}
         self._rules: dict[str, Rules] = {}  # by which the flows of a network were judged last
+        self._taken_up: set[tuple[str, str]] = set()  # (port, move)
         self._checked_s = self._looked_s = 0.0
 
     def claim(self) -> None:
@@ -121,6 +122,7 @@ class HostNetwork:
             lost: set[str] = set()
             changed = [space.name for space in planned.spaces if self._make(planned, space, problems, lost)]
             self._plan = planned
+            self._take_up(desired, planned, problems)
             self._metadata.serve(_guests(desired, planned))
             return NetworkReport(tuple(problems), tuple(self._probe(planned, look, lost)), tuple(changed))
 
@@ -202,8 +204,9 @@ class HostNetwork:
 
     def _make(self, planned: HostPlan, space: Space, problems: list[Problem], lost: set[str]) -> bool:
         """Make one namespace; report whether anything was done, a failure as a problem, and rules that were gone."""
+        rules = flows.rules_of(space, planned.members)
         try:
-            made = self._kernel.make(space)
+            made = self._kernel.make(space, flows.closed(self._rules.get(space.name), rules))
             if made.lost:
                 lost.add(space.name)
                 log.warn("network_rules_restored", space=space.name, kind=space.kind, owner=space.owner)
@@ -213,6 +216,7 @@ class HostNetwork:
             elif space.kind == "network":
                 led = self._lead(space, made)
                 answered = self._serve_network(planned, space, made)
+                self._cut(space, rules, made)
                 return made.changed or answered or led
             elif space.kind == "router":
                 self._announce(planned, space, made)
@@ -249,15 +253,31 @@ class HostNetwork:
         if made.changed and not made.created:
             plug_again(space.name, [p for p in planned.ports if p.space == space.name and p.admin_up])
         if space.dhcp is not None:
-            answered = self._dnsmasq.make(space.name, space.dhcp)
-        else:
-            answered = self._dnsmasq.stop(space.name)
-        rules = Rules(space.guards, planned.members)
-        before = self._rules.pop(space.name, None) if made.known and not made.lost else None
+            return self._dnsmasq.make(space.name, space.dhcp)
+        return self._dnsmasq.stop(space.name)
+
+    def _cut(self, space: Space, rules: Rules, made: Made) -> None:
+        """End what is let through no longer, and remember by which rules: after it, so that a failure repeats it."""
+        before = self._rules.get(space.name) if made.known and not made.lost else None
         if not made.created and (cut := flows.cut_refused(space.name, rules, before)):
             log.info("network_flows_cut", network=space.owner, flows=cut)
-        self._rules[space.name] = rules  # not before: what could not be cut is tried again
-        return answered
+        self._rules[space.name] = rules
+
+    def _take_up(self, desired: DesiredHost, planned: HostPlan, problems: list[Problem]) -> None:
+        """A guest that comes here alive goes on with its connections: told once for each try of its move."""
+        coming = {m.instance_id: m.move.id for m in desired.machines if m.move and m.move.role is MoveRole.RECEIVE}
+        arriving = [place for place in planned.ports if place.instance_id in coming]
+        self._taken_up &= {(place.port_id, coming[place.instance_id]) for place in arriving}
+        for place in arriving:
+            told = place.port_id, coming[place.instance_id]
+            if told in self._taken_up:
+                continue
+            try:
+                self._kernel.take_up(place.space, [place.mac])
+            except (HoldfastError, OSError, KeyError) as err:
+                problems.append(Problem("port", place.port_id, f"its connections are not taken up: {err}"))
+            else:
+                self._taken_up.add(told)
 
     def _announce(self, planned: HostPlan, space: Space, made: Made) -> None:
         fresh = [path for path in planned.floating if path.router_space == space.name and path.address in made.added]

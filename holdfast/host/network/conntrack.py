@@ -41,6 +41,13 @@ class Flow:
     fields: tuple[tuple[str, str], ...]  # sport and dport, or type, code and id
 
     @property
+    def turned(self) -> Flow:
+        """A TCP flow as its other end would have begun it."""
+        ports = dict(self.fields)
+        fields = (("sport", ports.get("dport", "0")), ("dport", ports.get("sport", "0")))
+        return Flow(self.protocol, self.target, self.source, fields)
+
+    @property
     def deletion(self) -> bytes:
         """The netlink message that deletes it."""
         source, target = _ENDS[self.source.version]

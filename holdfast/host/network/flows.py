@@ -2,9 +2,12 @@
 
 A rule that goes stops new connections by itself; the old ones live on in the connection table. So each tracked
 flow of a port that may do less than before is judged as if it were new, and those that would be refused are
-deleted, as are all of a port that went: its address may be another's soon. With `nf_conntrack_tcp_loose` off in
-that namespace a deleted TCP flow cannot be picked up again in the middle. Whoever does not know what was judged
-before judges all.
+deleted, as are all of a port that went: its address may be another's soon. No TCP flow begins in its middle, so that
+a deleted one stays deleted. Whoever does not know what was judged before judges all.
+
+A guest that comes from another host alive brings connections that nobody here has seen begin: for ARRIVED_S those
+of its MAC are taken up in their middle, where its rules would let them begin. Its MAC is taken out of that set in the
+transaction that narrows its rules, or what was cut would be taken up again.
 """
 
 from __future__ import annotations
@@ -17,15 +20,18 @@ from functools import cached_property
 from holdfast.domain.security_group import ANY
 from holdfast.host.network.conntrack import Address, Flow, delete_flows, flows_of
 from holdfast.host.network.plan.firewall import Guard
-from holdfast.host.network.plan.rules import ICMP, ICMP6, PORTED, Match
+from holdfast.host.network.plan.layout import Space
+from holdfast.host.network.plan.rules import ICMP, ICMP6, PORTED, TCP, Match
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What decides over the flows of one network: its ports, and the addresses of every security group."""
+    """What decides over the flows of one network: its ports, the addresses of every security group, and the MACs of
+    ports on other hosts: these went nowhere."""
 
     guards: Sequence[Guard]
     members: Mapping[str, Iterable[str]]
+    elsewhere: frozenset[str] = frozenset()
 
     @cached_property
     def owners(self) -> dict[Address, Guard]:
@@ -38,31 +44,49 @@ class Rules:
         }
 
 
+def rules_of(space: Space, members: Mapping[str, Iterable[str]]) -> Rules:
+    """What decides over the flows of a network as it is planned."""
+    return Rules(
+        space.guards, members, frozenset(mac for mac, _, _ in space.tunnel.remote) if space.tunnel else frozenset()
+    )
+
+
+def closed(before: Rules | None, now: Rules) -> set[str] | None:
+    """The MACs whose connections are not to be taken up in their middle any more; None: all."""
+    if before is None:
+        return None
+    return {now.owners[address].mac for address in narrowed(before, now) if address in now.owners}
+
+
 def cut_refused(space: str, rules: Rules, before: Rules | None) -> int:
-    """Delete every tracked flow of a network that was let through `before` (None: not known) and would be refused now.
+    """Delete every tracked flow of a network that was let through `before` (None: not known) and is refused now.
 
     Returns how many.
     """
     concerned = None if before is None else narrowed(before, rules)
     if concerned is not None and not concerned:
         return 0
-    gone = before.owners.keys() - rules.owners.keys() if before is not None else set()
+    gone = concerned - rules.owners.keys() if concerned is not None else set()
     among = None if concerned is None else {_as_listed(address) for address in concerned}
     refused = [
         flow
         for flow in flows_of(space, among)
-        if flow.source in gone or flow.target in gone or not is_allowed(flow, rules)
+        if flow.source in gone or flow.target in gone or not _may_stay(flow, rules, before)
     ]
     delete_flows(space, refused)
     return len(refused)
 
 
 def narrowed(before: Rules, now: Rules) -> set[Address]:
-    """The addresses whose ports may do less than before, or are not there any more."""
+    """The addresses whose ports may do less than before, or are nowhere any more."""
     shrunk = {group for group, here in before.members.items() if not set(here) <= set(now.members.get(group, ()))}
     if before.guards == now.guards and not shrunk:
         return set()
-    return {address for address, guard in before.owners.items() if _may_less(guard, now.owners.get(address), shrunk)}
+    return {
+        address
+        for address, guard in before.owners.items()
+        if guard.mac not in now.elsewhere and _may_less(guard, now.owners.get(address), shrunk)
+    }
 
 
 def is_allowed(flow: Flow, rules: Rules) -> bool:
@@ -78,6 +102,18 @@ def is_allowed(flow: Flow, rules: Rules) -> bool:
 
 def _as_listed(address: Address) -> str:
     return socket.inet_ntop(socket.AF_INET if address.version == 4 else socket.AF_INET6, address.packed)
+
+
+def _may_stay(flow: Flow, rules: Rules, before: Rules | None) -> bool:
+    """Whether it could begin today, and does not live by a rule that went.
+
+    Of one that was taken up in its middle nobody knows which end began it: the other direction counts as well.
+    """
+    if not is_allowed(flow, rules):
+        return False
+    if before is None or flow.protocol != TCP:
+        return True
+    return is_allowed(flow.turned, rules) or not is_allowed(flow.turned, before)
 
 
 def _may_less(before: Guard, now: Guard | None, shrunk: set[str]) -> bool:

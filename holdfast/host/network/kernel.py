@@ -10,7 +10,7 @@ Rules come before links: a link is brought up only when the rules that guard it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import NETWORK_COMMAND_S, TUNNEL_PORT
 from holdfast.base.run import CommandFailed, run
 from holdfast.host.network import conntrack, namespace
+from holdfast.host.network.plan.firewall import ARRIVED
 from holdfast.host.network.plan.layout import Link, PortPlace, Space
 from holdfast.host.network.plan.names import Names, mac_of
 from holdfast.host.network.plan.ruleset import DIGEST_CHAIN, Table, change, remove, replace
@@ -83,8 +84,12 @@ class Kernel:
         tables = self._seen[space].tables.values() if space in self._seen else ()
         return any(element in item.elements for table in tables for item in table.collections)
 
-    def make(self, space: Space) -> Made:
-        """Make one namespace as planned; raises CommandFailed or Unavailable, and the next call goes on from there."""
+    def make(self, space: Space, closed: Set[str] | None = frozenset()) -> Made:
+        """Make one namespace as planned; raises CommandFailed or Unavailable, and the next call goes on from there.
+
+        `closed` are MACs (None: all) whose connections are not taken up in their middle any more, from the same
+        transaction on.
+        """
         created = bool(space.name) and not (namespace.RUN / space.name).exists()
         known = self._seen.get(space.name)
         looked = created or known is None or known.doubted
@@ -93,11 +98,11 @@ class Kernel:
         self._seen[space.name] = seen
         links = (space.links, space.routes)
         if seen.links == links:
-            return Made(False, self._rule(space, seen) or looked, known is not None, lost)
+            return Made(False, self._rule(space, seen, closed) or looked, known is not None, lost)
         failures: list[HoldfastError] = []
         found = self._create(space, created, failures)
         namespace.inside(space.name, lambda: _prepare(space))
-        self._rule(space, seen)
+        self._rule(space, seen, closed)
         added = self._configure(space, found, failures)
         if failures:
             raise failures[0]
@@ -150,23 +155,34 @@ class Kernel:
             _batch(space.name, lines)
         return frozenset(_bare(address) for address in after - before)
 
-    def _rule(self, space: Space, seen: Seen) -> bool:
+    def take_up(self, space: str, macs: Iterable[str]) -> None:
+        """Take up connections of these MACs in their middle from now on, until ARRIVED_S are over or it is `closed`."""
+        where = f"inet {self._names.prefix} {ARRIVED}"
+        self._load(space, self._seen[space], f"add element {where} {{ {', '.join(sorted(macs))} }}\n")
+
+    def _rule(self, space: Space, seen: Seen, closed: Set[str] | None) -> bool:
         """Load the difference in one transaction; return whether there was any."""
         wanted = {(table.family, table.name): table for table in space.tables}
         stale = [key for key in seen.tables if key not in wanted]
         script = "".join(remove(*key) for key in stale)
         script += "".join(change(seen.tables[k], t) if k in seen.tables else replace(t) for k, t in wanted.items())
+        if space.kind == "network" and ("inet", self._names.prefix) in seen.tables:
+            script = _closing(f"inet {self._names.prefix} {ARRIVED}", closed) + script
         if not script:
             return False
-        before = _generation(space.name)
         try:
-            nft_load(space.name, script)
+            self._load(space.name, seen, script)
         except CommandFailed:
-            nft_load(space.name, "".join(replace(table) for table in wanted.values()))
+            self._load(space.name, seen, "".join(replace(table) for table in wanted.values()))
         seen.tables = wanted
-        after = _generation(space.name)
-        seen.generation = after if after == before + 1 else 0  # else somebody wrote between: look again
         return True
+
+    def _load(self, space: str, seen: Seen, script: str) -> None:
+        """One transaction, and the number that it has if nobody else had one meanwhile."""
+        before = _generation(space)
+        nft_load(space, script)
+        after = _generation(space)
+        seen.generation = after if after == before + 1 else 0  # else: look again
 
     def _looked(self, space: Space, created: bool, known: Seen | None) -> Seen:
         """What is in place of what was known to be, or of what is planned; other tables of ours are removed."""
@@ -205,6 +221,9 @@ def is_whole(space: str, table: Table) -> bool:
         elif body := item.get("set") or item.get("map"):
             elements[body["name"]] = len(body.get("elem", ()))
     wanted = {chain.name: len(chain.rules) for chain in table.chains} | {f"{DIGEST_CHAIN}{table.digest}": 0}
+    for item in table.collections:
+        if item.is_passing and item.name in elements:
+            elements[item.name] = 0
     return rules == wanted and elements == {item.name: len(item.elements) for item in table.collections}
 
 
@@ -250,6 +269,14 @@ def plug_again(space: str, places: Sequence[PortPlace]) -> None:
 def nft_load(space: str, script: str) -> None:
     """One transaction in a namespace."""
     namespace.inside(space, lambda: run(["nft", "-f", "-"], timeout_s=NETWORK_COMMAND_S, stdin=script.encode()))
+
+
+def _closing(where: str, macs: Set[str] | None) -> str:
+    """Take MACs out of a set, in it or not; None: all."""
+    if macs is None:
+        return f"flush set {where}\n"
+    elements = f"element {where} {{ {', '.join(sorted(macs))} }}\n"
+    return f"add {elements}delete {elements}" if macs else ""
 
 
 def _nft(*words: str) -> bytes:

@@ -16,12 +16,14 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from holdfast.base.limits import ARRIVED_S
 from holdfast.host.network.plan import crossing
 from holdfast.host.network.plan.crossing import Crossing
 from holdfast.host.network.plan.names import digest
 from holdfast.host.network.plan.rules import Match, group_set, match_text
 from holdfast.host.network.plan.ruleset import Chain, Collection, Table
 
+ARRIVED = "arrived"  # MACs that the kernel forgets by itself; no plan has any
 METADATA_ADDRESS = "169.254.169.254"
 DISCOVERY = "{ 130, 131, 132, 133, 134, 135, 136, 143 }"  # ICMPv6 neighbour discovery and group membership
 Source = tuple[str, ipaddress.IPv4Network | ipaddress.IPv6Network]
@@ -172,6 +174,7 @@ def _inet(prefix: str, side: Side, guards: Sequence[Guard], groups: dict[str, tu
         owners |= {guard.mac: guard for guard in filtered}  # a port's own MAC is its own, whoever else may use it
         elements = [f"{mac} : jump {profiles[guard.matches]}_{half}" for mac, guard in owners.items()]
         collections.append(_set(half, "type ether_addr : verdict;", elements, "map"))
+    collections.append(_set(ARRIVED, f"type ether_addr; flags timeout; timeout {ARRIVED_S}s;", ()))
     if side.crossing:
         more, chain = crossing.untracked(side.crossing)
         collections.extend(more)
@@ -184,6 +187,9 @@ def _forward() -> Chain:
         "forward",
         (
             "ct state vmap { established : accept, related : accept, invalid : drop }",
+            # a flow that was cut does not come back in its middle; one that came with its guest goes on there
+            "ct state new tcp flags & (fin | syn | rst | ack) != syn"
+            f" ether saddr != @{ARRIVED} ether daddr != @{ARRIVED} drop",
             f"icmpv6 type {DISCOVERY} accept",  # who may send which is checked in the bridge table
             "ether saddr vmap @out",
             "ether daddr vmap @in",

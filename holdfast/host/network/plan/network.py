@@ -23,7 +23,7 @@ SYSCTLS = (
     ("bridge/bridge-nf-call-iptables", "1"),  # the security groups see bridged packets
     ("bridge/bridge-nf-call-ip6tables", "1"),
     ("bridge/bridge-nf-call-arptables", "0"),
-    ("netfilter/nf_conntrack_tcp_loose", "0"),  # a flow that was cut does not come back in the middle
+    ("netfilter/nf_conntrack_tcp_loose", "1"),  # which flows are taken up in their middle the rules say
     ("ipv4/ip_forward", "0"),  # a new namespace inherits the host's value
     ("ipv4/conf/all/arp_ignore", "1"),
     ("ipv4/conf/all/accept_redirects", "0"),

@@ -14,7 +14,7 @@ from holdfast.domain.desired import Rule
 from holdfast.domain.security_group import ANY, PROTOCOLS, WITH_PORTS
 from holdfast.host.network.plan.names import digest
 
-ICMP, ICMP6 = PROTOCOLS["icmp"], PROTOCOLS["ipv6-icmp"]
+ICMP, ICMP6, TCP = PROTOCOLS["icmp"], PROTOCOLS["ipv6-icmp"], PROTOCOLS["tcp"]
 PORTED = frozenset(PROTOCOLS[name] for name in WITH_PORTS)
 
 

@@ -35,6 +35,11 @@ class Collection:
     elements: frozenset[str]
     kind: str = "set"
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether elements come and go outside of any plan."""
+        return "timeout" in self.declaration
+
 
 @dataclass(frozen=True)
 class Table:
