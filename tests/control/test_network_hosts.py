@@ -35,7 +35,9 @@ from holdfast.control.operations.network.router import (
 from holdfast.control.operations.network.security_group import (
     security_group_create,
     security_group_default,
+    security_group_delete,
     security_group_rule_create,
+    security_group_rule_delete,
     security_groups_resolve,
 )
 from holdfast.control.store.database import Database, Tx
@@ -202,8 +204,10 @@ def test_what_a_host_must_learn_moves_its_network_revision(store: Database) -> N
     store.write(lambda tx: port_delete(tx, member))
     assert told.now() == {"h1"}
     rule = RuleWanted(security_group_id(store, site), "ingress", protocol="tcp", port_min=1, port_max=2)
-    store.write(lambda tx: security_group_rule_create(tx, site.project_id, rule))
-    assert told.now() == {"h1", "h2"}
+    made = store.write(lambda tx: security_group_rule_create(tx, site.project_id, rule))
+    assert told.now() == {"h1"}, "only where a port is in the group"
+    store.write(lambda tx: security_group_rule_delete(tx, made))
+    assert told.now() == {"h1"}
 
 
 def test_a_port_concerns_the_hosts_that_reach_its_network_and_no_other(store: Database) -> None:
@@ -256,6 +260,13 @@ def test_a_member_concerns_the_hosts_where_a_rule_lets_it_in(store: Database) ->
     told = Told(store, "h1", "h2", "h3")
     store.write(lambda tx: plugged(tx, site, "h1", security_groups=[web]))
     assert told.now() == {"h1", "h2"}
+    unused = store.write(lambda tx: security_group_create(tx, site.project_id, "unused"))
+    told.now()
+    rule = RuleWanted(base, "ingress", remote_group=unused.id)
+    store.write(lambda tx: security_group_rule_create(tx, site.project_id, rule))
+    assert told.now() == {"h2"}
+    store.write(lambda tx: security_group_delete(tx, unused))
+    assert told.now() == {"h2"}, "the rules that named it went with it"
 
 
 def report(store: Database, host_id: str, address: str) -> None:

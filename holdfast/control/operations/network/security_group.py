@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.base import ids
 from holdfast.base.errors import BadInput, Conflict
 from holdfast.control.store.database import Tx
+from holdfast.control.store.network.port import hosts_of_groups
 from holdfast.control.store.network.query import (
     object_count,
     object_delete,
@@ -97,14 +98,15 @@ def security_group_delete(tx: Tx, group: SecurityGroup, as_admin: bool = False) 
         raise Conflict(message, code="SecurityGroupCannotRemoveDefault")
     if group_in_use(tx, group.id):
         raise Conflict(f"Security Group {group.id} in use.", code="SecurityGroupInUse")
-    for rule in rules_naming(tx, group.id):
+    naming = rules_naming(tx, group.id)
+    for rule in naming:
         object_delete(tx, RULES, rule.id)
         if rule.group_id != group.id:
             object_update(tx, SECURITY_GROUPS, rule.group_id)
     for rule in rules_of_groups(tx, [group.id]).get(group.id, []):
         object_delete(tx, RULES, rule.id)
     object_delete(tx, SECURITY_GROUPS, group.id)
-    revision_network(tx)
+    revision_network(tx, hosts_of_groups(tx, sorted({rule.group_id for rule in naming})))
 
 
 def security_group_rule_create(tx: Tx, project_id: str, wanted: RuleWanted) -> SecurityGroupRule:
@@ -112,7 +114,7 @@ def security_group_rule_create(tx: Tx, project_id: str, wanted: RuleWanted) -> S
     quota_require(tx, project_id, "security_group_rule", object_count(tx, RULES, project_id))
     rule = _rule_insert(tx, project_id, wanted)
     object_update(tx, SECURITY_GROUPS, wanted.group_id)
-    revision_network(tx)
+    revision_network(tx, hosts_of_groups(tx, [wanted.group_id]))
     return rule
 
 
@@ -120,7 +122,7 @@ def security_group_rule_delete(tx: Tx, rule: SecurityGroupRule) -> None:
     """Stop letting it through."""
     object_delete(tx, RULES, rule.id)
     object_update(tx, SECURITY_GROUPS, rule.group_id)
-    revision_network(tx)
+    revision_network(tx, hosts_of_groups(tx, [rule.group_id]))
 
 
 def _rule_insert(tx: Tx, project_id: str, wanted: RuleWanted) -> SecurityGroupRule:

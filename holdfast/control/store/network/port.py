@@ -130,6 +130,12 @@ _WITH_PORTS = (
     .where(port.c.network_id.in_(bindparam("network_ids", expanding=True)), port.c.host_id != "")
     .distinct()
 )
+_WITH_MEMBERS = (
+    select(port.c.host_id)
+    .join(port_security_group, port_security_group.c.port_id == port.c.id)
+    .where(port_security_group.c.group_id.in_(bindparam("group_ids", expanding=True)), port.c.host_id != "")
+    .distinct()
+)
 _IN_GROUP = (
     select(port.c.id)
     .join(port_security_group, port_security_group.c.port_id == port.c.id)
@@ -198,6 +204,11 @@ def network_has_ports(tx: Tx, network_id: str, host_id: str, but: str) -> bool:
 def hosts_of_networks(tx: Tx, network_ids: Sequence[str]) -> set[str]:
     """The hosts with a port of one of the networks."""
     return {row[0] for row in tx.all(_WITH_PORTS, {"network_ids": list(network_ids)})} if network_ids else set()
+
+
+def hosts_of_groups(tx: Tx, group_ids: Sequence[str]) -> set[str]:
+    """The hosts with a port in one of the security groups."""
+    return {row[0] for row in tx.all(_WITH_MEMBERS, {"group_ids": list(group_ids)})} if group_ids else set()
 
 
 def group_has_ports(tx: Tx, group_id: str, host_id: str, but: str) -> bool:
