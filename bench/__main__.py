@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import commands, evacuation, guests, idle, images, kills, machine, scale, servers, tokens, yardstick
+from bench import commands, evacuation, guests, idle, images, kills, machine, network, scale, servers, tokens, yardstick
 from bench.cloud import ROOT, Cloud, cloud_up
 from bench.load import Figures
 from bench.targets import table
@@ -56,6 +56,7 @@ OWN = (
     OwnCloud("bare", yardstick.endpoint, (4000, 1000)),
     OwnCloud("start", _start, (1, 1)),
     OwnCloud("guests", guests.guests, (5, 2)),
+    OwnCloud("network", network.network, (200, 40)),
     OwnCloud("hosts", scale.idle_hosts, (90, 30)),
     OwnCloud("dead_host", scale.dead_host, (1000, 200)),
     OwnCloud("evacuation", evacuation.evacuation, (20, 4)),

@@ -181,6 +181,7 @@ GUEST_MTU: Final = 1450  # 1500 less VXLAN's 50
 FABRIC_BLOCKS_LOG2: Final = 6  # of the range between hosts of one machine: 63 hosts; a /16 gives 1,022 routers each
 TUNNEL_PORT: Final = 4789  # of VXLAN, as IANA has it; UDP
 NETWORK_COMMAND_S: Final = 10  # one ip, nft or conntrack run; 0.01 s is usual, a busy machine is slower
+NETWORK_LOADS: Final = 4  # nft processes at once: each waits more than it computes
 NETWORK_CHECK_S: Final = 60  # between two looks at everything, changed or not
 DHCP_LEASE_S: Final = 86_400  # the address is planned, so a lease only bounds how long a change goes unseen
 DHCP_LOG_BYTES: Final = 1 << 20  # a guest can make dnsmasq complain for ever; the file is cut at this size

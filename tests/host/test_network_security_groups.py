@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from holdfast.domain.desired import DesiredHost, Rule
-from holdfast.host.network import namespace
+from holdfast.host.network import flows, namespace
 from tests.host.network_frames import connect, listen
 from tests.host.network_world import (  # noqa: F401
     EGRESS,
@@ -91,6 +91,37 @@ def test_among_very_many_flows_the_refused_are_cut_and_no_other(world: World) ->
             tracked = world.inside(space, "conntrack", "-L")
             assert tracked.count(" dport=53 [") == FLOWS
             assert " dport=80 " not in tracked
+        world.again()
+        world.apply(two(WEB))
+        kept.sendall(b"a rule that goes while no agent runs")
+        server.settimeout(0.7)
+        with pytest.raises(TimeoutError):
+            server.recv(64)
+        server.close()
+
+
+def test_killed_between_the_new_rules_and_the_cut_the_next_agent_cuts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Nothing after it happens."""
+
+    def dies(*_: object) -> int:
+        raise Killed
+
+    world.apply(two(SSH, WEB))
+    a, b = (world.guest(p) for p in ports_of(two()))
+    with listen(b, 80) as web, connect(a, b.address, 80) as client:
+        server = web.accept()[0]
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(flows, "cut_refused", dies)
+            world.apply(two(SSH))
+        world.again()
+        world.apply(two(SSH))
+        client.sendall(b"x")
+        server.settimeout(0.7)
+        with pytest.raises(TimeoutError):
+            server.recv(1)
         server.close()
 
 

@@ -25,7 +25,7 @@ from holdfast.host.network import floating, flows, forward, namespace, owner, tu
 from holdfast.host.network.dns import DnsRelay
 from holdfast.host.network.dnsmasq import Dnsmasq
 from holdfast.host.network.drift import Drift, drift
-from holdfast.host.network.flows import Rules
+from holdfast.host.network.flows import Judged, Rules
 from holdfast.host.network.kernel import Kernel, Made, delete_link, links_of, plug_again
 from holdfast.host.network.loop import Loop
 from holdfast.host.network.metadata.documents import plugged_of
@@ -88,6 +88,7 @@ class HostNetwork:
         self._up: set[FloatingPath] = set()
         self._tunnels: dict[str, Tunnel] = {}
         self._rules: dict[str, Rules] = {}  # by which the flows of a network were judged last
+        self._judged = Judged(self._state / "judged.json")
         self._taken_up: set[tuple[str, str]] = set()  # (port, move)
         self._checked_s = self._looked_s = 0.0
 
@@ -119,11 +120,18 @@ class HostNetwork:
             problems = list(planned.problems)
             self._places |= {place.port_id: place for place in planned.ports}
             problems.extend(self._remove_leftovers(desired))
-            lost: set[str] = set()
-            changed = [space.name for space in planned.spaces if self._make(planned, space, problems, lost)]
+            made: dict[str, Made] = {}
+            ruled = self._kernel.rule_several([(space, self._closed(planned, space)) for space in planned.spaces])
+            changed = [
+                space.name
+                for space in planned.spaces
+                if self._make(planned, space, problems, made) or space.name in ruled
+            ]
+            self._judge(planned, made, problems)
             self._plan = planned
             self._take_up(desired, planned, problems)
             self._metadata.serve(_guests(desired, planned))
+            lost = {name for name, done in made.items() if done.lost}
             return NetworkReport(tuple(problems), tuple(self._probe(planned, look, lost)), tuple(changed))
 
     def open_tap(self, card: Card) -> int:
@@ -202,22 +210,18 @@ class HostNetwork:
             raise Unavailable("the port's firewall rules are not in force yet")
         return place
 
-    def _make(self, planned: HostPlan, space: Space, problems: list[Problem], lost: set[str]) -> bool:
-        """Make one namespace; report whether anything was done, a failure as a problem, and rules that were gone."""
-        rules = flows.rules_of(space, planned.members)
+    def _make(self, planned: HostPlan, space: Space, problems: list[Problem], done: dict[str, Made]) -> bool:
+        """Make one namespace; report whether anything was done, and a failure as a problem."""
         try:
-            made = self._kernel.make(space, flows.closed(self._rules.get(space.name), rules))
+            made = done[space.name] = self._kernel.make(space, self._closed(planned, space))
             if made.lost:
-                lost.add(space.name)
                 log.warn("network_rules_restored", space=space.name, kind=space.kind, owner=space.owner)
             if space.kind == "host" and made.changed:
                 self._plug_uplink(space)
                 forward.accept_forwarding(self._names.prefix, [link.name for link in space.links])
             elif space.kind == "network":
                 led = self._lead(space, made)
-                answered = self._serve_network(planned, space, made)
-                self._cut(space, rules, made)
-                return made.changed or answered or led
+                return self._serve_network(planned, space, made) or made.changed or led
             elif space.kind == "router":
                 self._announce(planned, space, made)
             return made.changed
@@ -256,12 +260,27 @@ class HostNetwork:
             return self._dnsmasq.make(space.name, space.dhcp)
         return self._dnsmasq.stop(space.name)
 
-    def _cut(self, space: Space, rules: Rules, made: Made) -> None:
-        """End what is let through no longer, and remember by which rules: after it, so that a failure repeats it."""
-        before = self._rules.get(space.name) if made.known and not made.lost else None
-        if not made.created and (cut := flows.cut_refused(space.name, rules, before)):
-            log.info("network_flows_cut", network=space.owner, flows=cut)
-        self._rules[space.name] = rules
+    def _closed(self, planned: HostPlan, space: Space) -> Set[str] | None:
+        """The MACs whose connections are not to be taken up in their middle any more; None: all."""
+        rules = flows.rules_of(space, planned.members)
+        before = self._rules.get(space.name) or (rules if self._judged.is_by(space.name, rules) else None)
+        return None if before is None else flows.closed(before, rules)
+
+    def _judge(self, planned: HostPlan, made: dict[str, Made], problems: list[Problem]) -> None:
+        """End what is let through no longer, once the new rules are in force everywhere."""
+        for space in planned.spaces:
+            if space.kind != "network" or (done := made.get(space.name)) is None:
+                continue
+            rules = flows.rules_of(space, planned.members)
+            before = self._rules.pop(space.name, None) if done.known and not done.lost else None
+            known = done.created or (before is None and not done.ruled and self._judged.is_by(space.name, rules))
+            try:
+                if not known and (cut := flows.cut_refused(space.name, rules, before)):
+                    log.info("network_flows_cut", network=space.owner, flows=cut)
+                self._rules[space.name] = rules
+            except (HoldfastError, OSError) as err:  # it is not in `_rules`: the next application judges all
+                problems.append(Problem(space.kind, space.owner, f"its tracked flows could not be judged: {err}"))
+        self._judged.now_by(self._rules)
 
     def _take_up(self, desired: DesiredHost, planned: HostPlan, problems: list[Problem]) -> None:
         """A guest that comes here alive goes on with its connections: told once for each try of its move."""

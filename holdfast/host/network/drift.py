@@ -10,10 +10,9 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.base.run import CommandFailed
-from holdfast.host.network import tunnel
+from holdfast.host.network import nft, tunnel
 from holdfast.host.network.dnsmasq import Dnsmasq
-from holdfast.host.network.kernel import is_whole, link_settings, links_of
+from holdfast.host.network.kernel import link_settings, links_of
 from holdfast.host.network.plan.layout import HostPlan, Space
 from holdfast.host.network.plan.names import Names
 from holdfast.host.network.remains import spaces_here
@@ -39,7 +38,7 @@ def drift(planned: HostPlan, names: Names, dnsmasq: Dnsmasq, running: Set[str]) 
             yield Drift("namespace-missing", space.name, f"the {space.kind} {space.owner} should have it")
             continue
         yield from _links(planned, space, names, running)
-        yield from _rules(space)
+        yield from _rules(space, names)
         if space.tunnel is not None and tunnel.differs(space.name, space.tunnel):
             yield Drift("tunnel-differs", space.name, "frames for other hosts are not sent as planned")
         if space.dhcp is not None and not dnsmasq.serves(space.name, space.dhcp):
@@ -65,12 +64,9 @@ def _links(planned: HostPlan, space: Space, names: Names, running: Set[str]) -> 
         yield Drift("link-unknown", where + name, "nothing here is planned to have it")
 
 
-def _rules(space: Space) -> Iterator[Drift]:
+def _rules(space: Space, names: Names) -> Iterator[Drift]:
+    held = nft.tables_of(space.name, names) if space.tables else {}
     for table in space.tables:
-        try:
-            whole = is_whole(space.name, table)
-        except CommandFailed:
-            whole = False  # it is not there at all
-        if not whole:
+        if not nft.is_whole(held.get((table.family, table.name), []), table):
             where = f"{space.name or 'the host'}/{table.family} {table.name}"
             yield Drift("rules-differ", where, "the table is not there, or not as planned")

@@ -12,12 +12,12 @@ from pathlib import Path
 from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import NETWORK_COMMAND_S
 from holdfast.base.run import run
-from holdfast.host.network import forward, namespace, owner
+from holdfast.host.network import forward, namespace, nft, owner
 from holdfast.host.network.kernel import Kernel, delete_links, links_of
 from holdfast.host.network.plan import fabric as plan
 from holdfast.host.network.plan.fabric import Ranges, Seat
 from holdfast.host.network.plan.names import Names
-from holdfast.host.network.remains import remove_edge, spaces_here, tables_here
+from holdfast.host.network.remains import remove_edge, spaces_here
 
 
 class Fabric:
@@ -70,7 +70,7 @@ class Fabric:
         """What there is of it."""
         spaces = [seat.space for seat in self._seats if (namespace.RUN / seat.space).exists()]
         links = [name for name in links_of("") if self._names.ours(name)]
-        tables = [f"{family} {name}" for family, name in tables_here(self._names)]
+        tables = [f"{family} {name}" for family, name in sorted(nft.tables_of("", self._names))]
         return [*spaces, *links, *tables, *forward.accepted(self._names.prefix)]
 
     def _forget_tunnels(self, names: Names) -> None:

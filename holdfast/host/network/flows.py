@@ -12,15 +12,20 @@ transaction that narrows its rules, or what was cut would be taken up again.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+
+import msgspec
 
 from holdfast.domain.security_group import ANY
 from holdfast.host.network.conntrack import Address, Flow, delete_flows, flows_of
 from holdfast.host.network.plan.firewall import Guard
 from holdfast.host.network.plan.layout import Space
+from holdfast.host.network.plan.names import digest
 from holdfast.host.network.plan.rules import ICMP, ICMP6, PORTED, TCP, Match
 
 
@@ -34,6 +39,13 @@ class Rules:
     elsewhere: frozenset[str] = frozenset()
 
     @cached_property
+    def digest(self) -> str:
+        """The same for rules that let the same through."""
+        named = {match.group for guard in self.guards for match in guard.matches if match.group}
+        members = [(group, sorted(self.members.get(group, ()))) for group in sorted(named)]
+        return digest(repr((self.guards, members)))
+
+    @cached_property
     def owners(self) -> dict[Address, Guard]:
         """The port of each address."""
         return {
@@ -44,6 +56,30 @@ class Rules:
         }
 
 
+class Judged:
+    """By which rules the flows of each namespace were judged last, for the next process: in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        try:
+            self._digests = msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.DecodeError):
+            self._digests = {}  # then all are judged
+
+    def is_by(self, space: str, rules: Rules) -> bool:
+        """Whether nothing is to be judged again."""
+        return self._digests.get(space) == rules.digest
+
+    def now_by(self, spaces: Mapping[str, Rules]) -> None:
+        """Keep it; not before the flows were judged."""
+        digests = {space: rules.digest for space, rules in spaces.items()}
+        if digests != self._digests:
+            fresh = self._file.with_suffix(".new")
+            fresh.write_bytes(msgspec.json.encode(digests))
+            os.replace(fresh, self._file)
+            self._digests = digests
+
+
 def rules_of(space: Space, members: Mapping[str, Iterable[str]]) -> Rules:
     """What decides over the flows of a network as it is planned."""
     return Rules(
@@ -51,10 +87,8 @@ def rules_of(space: Space, members: Mapping[str, Iterable[str]]) -> Rules:
     )
 
 
-def closed(before: Rules | None, now: Rules) -> set[str] | None:
-    """The MACs whose connections are not to be taken up in their middle any more; None: all."""
-    if before is None:
-        return None
+def closed(before: Rules, now: Rules) -> set[str]:
+    """The MACs of ports that may do less than before."""
     return {now.owners[address].mac for address in narrowed(before, now) if address in now.owners}
 
 

@@ -5,17 +5,18 @@ For audit and for `destroy`. Only names of our forms are listed, and only those 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from holdfast.base.limits import NETWORK_COMMAND_S
 from holdfast.base.run import run
-from holdfast.host.network import forward, namespace
+from holdfast.host.network import forward, namespace, nft
 from holdfast.host.network.dnsmasq import Dnsmasq
-from holdfast.host.network.kernel import delete_link, links_of, nft_load
+from holdfast.host.network.kernel import delete_link, links_of
 from holdfast.host.network.plan.names import Names
 from holdfast.host.network.plan.ruleset import remove
+
+_FILES = ("metadata.*", "judged.*")  # in the host's state directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ def inventory(names: Names, dnsmasq: Dnsmasq, state: Path) -> Inventory:
         tuple(spaces),
         tuple(name for name in links_of("") if names.ours(name)),
         tuple(f"{space}/{name}" for space in spaces for name in links_of(space) if names.ours(name)),
-        tuple(f"{family} {name}" for family, name in tables_here(names)),
+        tuple(f"{family} {name}" for family, name in sorted(nft.tables_of("", names))),
         tuple(forward.accepted(names.prefix)),
         tuple(dnsmasq.pids()),
-        (*dnsmasq.found(), *(str(file) for file in state.glob("metadata.*"))),
+        (*dnsmasq.found(), *(str(file) for kind in _FILES for file in state.glob(kind))),
     )
 
 
@@ -64,22 +65,15 @@ def remove_all(names: Names, dnsmasq: Dnsmasq, state: Path) -> None:
         run(["ip", "netns", "delete", space], timeout_s=NETWORK_COMMAND_S)
     remove_edge(names)
     dnsmasq.remove_folder()
-    for file in state.glob("metadata.*"):
+    for file in (file for kind in _FILES for file in state.glob(kind)):
         file.unlink()
 
 
 def remove_edge(names: Names) -> None:
     """Remove what is ours in the current namespace: its bridges to the outside, their rules, routers' far ends."""
     forward.accept_forwarding(names.prefix, ())
-    for family, name in tables_here(names):
-        nft_load("", remove(family, name))
+    for family, name in sorted(nft.tables_of("", names)):
+        nft.load("", remove(family, name))
     for link in links_of(""):
         if any(names.is_kind(link, kind) for kind in "xfe"):
             delete_link("", link)
-
-
-def tables_here(names: Names) -> list[tuple[str, str]]:
-    """Our tables in the current namespace."""
-    listed = json.loads(run(["nft", "-j", "list", "tables"], timeout_s=NETWORK_COMMAND_S))["nftables"]
-    found = [(item["table"]["family"], item["table"]["name"]) for item in listed if "table" in item]
-    return sorted(key for key in found if names.ours(key[1]))
