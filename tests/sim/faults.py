@@ -163,6 +163,14 @@ def start_fails(c: Cluster) -> None:
     queue_failure(dice.choice(c.hosts).home, "start", dice.choice((Unavailable("no memory"), Conflict("bad image"))))
 
 
+def builds_fail(c: Cluster) -> None:
+    """One host fails whatever it starts, for a while: others have to do it."""
+    dice = loop().dice
+    host = dice.choice(c.hosts)
+    for _ in range(dice.randint(4, 12)):
+        queue_failure(host.home, "start", Unavailable("its disk is broken"))
+
+
 FAULTS: dict[str, Callable[[Cluster], None]] = {
     name: fault
     for name, fault in list(globals().items())
