@@ -145,8 +145,8 @@ def _hosts(cloud: Cloud, output: Output) -> int:
         if host["shunned_until"]:
             output.line(
                 f"{host['name']} failed to build {host['builds_failed']} servers in a row, which other hosts built "
-                f"({host['builds_failed_reason']}): it is chosen last until {host['shunned_until']}; next: see why, then "
-                f"holdfast host enable {host['name']}, or disable"
+                f"({host['builds_failed_reason']}): it is chosen last until {host['shunned_until']}; next: mend it, "
+                f"then: holdfast host enable {host['name']}"
             )
     if answer["evacuation_braked"]:
         output.line(
