@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from holdfast.base import log as logs
 from holdfast.control.store.database import Tx
-from holdfast.control.store.host import host_fetch
+from holdfast.control.store.host import host_fetch, host_name
 from holdfast.control.store.placement.build_failures import build_failure_add, build_failures_forget
 
 log = logs.get(__name__)
@@ -26,4 +26,4 @@ def build_ended(tx: Tx, host_id: str, failed: Mapping[str, str]) -> None:
         if found.are_many:
             log.warn("host_shunned", host=host.name, failures=found.count, reason=reason, next="holdfast host list")
     if build_failures_forget(tx, host_id):
-        log.info("host_builds_again", host=host_id)
+        log.info("host_builds_again", host=host_name(tx, host_id))

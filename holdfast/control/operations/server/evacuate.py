@@ -48,6 +48,7 @@ from holdfast.control.store.operation import (
 )
 from holdfast.control.store.placement.passage import passage_fetch
 from holdfast.domain.credentials import Credentials
+from holdfast.domain.desired import Power
 from holdfast.domain.host import LEFT, Host
 from holdfast.domain.instance import Instance, InstanceState, Observation, move, priority_of
 from holdfast.domain.lease import HostPhase
@@ -167,7 +168,8 @@ def _spawn(work: Work) -> Outcome:
         return wait(f"host {server.host_name(work, row)} to report it {server.PHASE_OF[row.power]}")
     state = row.state if row.fault is not None else move(row.state, "ready")
     instance_update(work.tx, row, state=state, disk_made=row.disk)
-    build_ended(work.tx, row.host_id, work.data.get("failed_on", {}))
+    if row.power is not Power.STOPPED:  # of one that is off nothing was started there
+        build_ended(work.tx, row.host_id, work.data.get("failed_on", {}))
     return NEXT
 
 
