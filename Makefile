@@ -63,7 +63,7 @@ sim: $(VENV)/installed-test  ## simulate faults: SEEDS=10000, FROM=501, or SEED=
 crashes: $(VENV)/installed-test  ## crash tests that kill before each SQL statement and system call, not at some only
 	HOLDFAST_TEST_STATEMENTS=1 $(BIN)/python -m pytest -n 3 -k "killed_at_any_point or killed_at_every" tests/control tests/host
 
-blackbox: $(VENV)/installed-test  ## real processes and faults: WHAT=evacuations, power-cuts or deletes, COUNT=500, SEED=1
+blackbox: $(VENV)/installed-test  ## real processes and faults: WHAT=evacuations, power-cuts, deletes or clocks, COUNT=500, SEED=1
 	$(BIN)/python -m tests.blackbox $(or $(WHAT),evacuations) $(or $(COUNT),500) $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/installed  ## measure; results as JSON in bench/results

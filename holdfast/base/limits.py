@@ -116,6 +116,8 @@ FENCE_AGAIN_S: Final = 30  # between two rounds of tries at a switch that did no
 FENCE_AT_ONCE: Final = 16  # switches that one replica waits for: a rack that loses its power
 CLOCK_STEP_S: Final = 1  # between two looks, by which the store's clock may run ahead; more is a step, and no silence
 CLOCK_UNSEEN_S: Final = 10  # since the last look at the store's clock, after which nobody knows whether it was set
+HOST_BUILDS_FAILED: Final = 3  # in a row, of servers that others then built, and a host is chosen last
+HOST_SHUNNED_S: Final = 300  # until it gets one build to try: as long as an operator needs to look
 HOSTS_LOST_MAX: Final = 0.55  # share of the hosts; when more vanish at once the fault is more likely ours
 
 # volumes

@@ -141,6 +141,13 @@ def _hosts(cloud: Cloud, output: Output) -> int:
         return 0
     head = ("NAME", "STATE", "PHASE", "ENABLED", "SERVERS", "LEASE", "GUARANTEE", "ZONE", "ID")
     output.table(head, [_host_row(host) for host in answer["hosts"]])
+    for host in answer["hosts"]:
+        if host["shunned_until"]:
+            output.line(
+                f"{host['name']} failed to build {host['builds_failed']} servers in a row, which other hosts built "
+                f"({host['builds_failed_reason']}): it is chosen last until {host['shunned_until']}; next: mend it, "
+                f"then: holdfast host enable {host['name']}"
+            )
     if answer["evacuation_braked"]:
         output.line(
             "too many hosts are lost at once: nothing is evacuated by itself, for the fault is more likely the "

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from holdfast.base.clock import SECOND_US
-from holdfast.base.limits import HOST_DOWN_S, HOSTS_LOST_MAX
+from holdfast.base.limits import HOST_BUILDS_FAILED, HOST_DOWN_S, HOSTS_LOST_MAX
 from holdfast.domain.desired import MoveEnd
 from holdfast.domain.observed import Capabilities
 
@@ -50,6 +50,28 @@ def lost_too_many(hosts: Sequence[Host], now_us: int) -> bool:
     """Whether so many hosts are lost at once that the fault is more likely ours than theirs."""
     seen = [host for host in hosts if host.reported_us]
     return sum(host.is_lost(now_us) for host in seen) > HOSTS_LOST_MAX * len(seen)
+
+
+class BuildFailures(msgspec.Struct, frozen=True):
+    """Of one host: servers that it failed to build in a row, and that another host then built. None: no row."""
+
+    host_id: str
+    count: int
+    reason: str  # of the last one
+    until_us: int  # before that it is shunned, if they are many; then one build is tried there
+
+    @property
+    def are_many(self) -> bool:
+        """Whether the fault is the host's, for all that is known."""
+        return self.count >= HOST_BUILDS_FAILED
+
+    def shun(self, now_us: int) -> bool:
+        """Whether the host is to be chosen after all others."""
+        return self.are_many and now_us < self.until_us
+
+    def words(self) -> str:
+        """Why it is shunned, for whoever asks: not the reason, which speaks of somebody's server."""
+        return f"it failed to build {self.count} servers in a row, which other hosts built"
 
 
 class Allocation(msgspec.Struct, frozen=True):

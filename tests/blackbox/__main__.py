@@ -1,4 +1,4 @@
-"""`python -m tests.blackbox power-cuts 1000`, `... evacuations 500`, `... deletes 200`: real processes, real faults."""
+"""`python -m tests.blackbox power-cuts 1000`, `... evacuations 500`, `... deletes 200`, `... clocks 1`: real faults."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from tests.blackbox import deletes
+from tests.blackbox.clocks import STEPS_S, Clocks, clocks_cloud
 from tests.blackbox.deletes import Deletes
 from tests.blackbox.evacuations import Evacuations, make_cloud
 from tests.blackbox.power_cuts import PowerCuts
@@ -83,7 +84,27 @@ def servers_deleted(room: Path, count: int, dice: random.Random) -> int:
         cloud.remove()
 
 
-PROGRAMS = {"power-cuts": power_cuts, "evacuations": evacuations, "deletes": servers_deleted}
+def clocks(room: Path, count: int, dice: random.Random) -> int:
+    """So many rounds of steps of the clock, in each of which a host dies twice."""
+    cloud, began_s = clocks_cloud(room), time.monotonic()
+    judged = Clocks(cloud, dice, lambda words: print(words, flush=True))
+    try:
+        cloud.up("--hosts", "3")
+        with Sampler() as sampler:
+            judged.prepare(6)
+            for _ in range(count):
+                for by_s in STEPS_S:
+                    judged.step(by_s)
+                judged.host_dies(dice.choice((90, 3600, 86_400)))
+                judged.host_dies(dice.choice((-90, -3600, -86_400)))
+        wrong = [*judged.wrong, *sampler.doubles]
+        print(f"{count} rounds in {time.monotonic() - began_s:.0f} s, {judged.made} servers made after a step: {wrong}")
+        return 1 if wrong else 0
+    finally:
+        cloud.remove()
+
+
+PROGRAMS = {"clocks": clocks, "power-cuts": power_cuts, "evacuations": evacuations, "deletes": servers_deleted}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,6 +16,7 @@ from holdfast.base.errors import Unavailable
 from holdfast.base.limits import HOST_DOWN_S, OPERATION_LEASE_S
 from holdfast.control.reconcilers.evacuations import Evacuations
 from holdfast.control.store.fencing.host_lease import departed_from, lease_fetch
+from holdfast.control.store.placement.build_failures import build_failure_add, build_failures_by_host
 from holdfast.domain.lease import HostPhase
 from holdfast.domain.observed import Phase
 from holdfast.host.hypervisor.simulated import queue_failure
@@ -120,6 +121,8 @@ def test_a_target_that_fails_must_confirm_before_another_one_has_it(world: World
         pass_time(world, 4)
         assert len(world.running().get(server, [])) <= 1
     assert status(world, server) == "ACTIVE"
+    failed = world.store.read(build_failures_by_host)
+    assert [row.count for row in failed.values()] == [1] and world.running()[server][0] not in failed
 
 
 def test_a_disk_that_was_made_anew_once_is_not_made_again_where_the_next_host_has_it_before_it(world: World) -> None:
@@ -264,9 +267,12 @@ def test_a_stopped_server_stays_stopped(world: World) -> None:
     world.nova("POST", f"/servers/{server}/action", {"os-stop": None}, world.admin)
     world.settle()
     auto = Steady(world)
+    for host in world.hosts:
+        world.store.write(lambda tx, host=host: build_failure_add(tx, host.host_id, "no memory"))
     world.hosts[0].die()
     auto.look(LAPSED_S)
     world.settle()
+    assert len(world.store.read(build_failures_by_host)) == 3, "nothing was started: no host has shown that it can"
     assert status(world, server) == "SHUTOFF" and server not in world.running()
     assert world.server(server, world.admin)["OS-EXT-SRV-ATTR:host"] in ("h2", "h3")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -35,6 +37,7 @@ from holdfast.domain.joining import JoinRequest, join_token_parts
 from tests.conftest import START_US, HeldClock
 
 HOST = "55555555-5555-4555-8555-555555555555"
+OTHER = "55555555-6666-4666-8666-666666666666"
 
 
 @pytest.fixture
@@ -115,6 +118,28 @@ def test_anothers_id_or_name_is_refused_and_nothing_changes(store: Database, sec
         store.write(lambda tx: host_certify(tx, HOST, "k2"))
     assert list(rows(store)) == before
     assert store.read(lambda tx: host_admission(tx, HOST)) == ("d" * 64, "k1")
+
+
+@pytest.mark.parametrize(("other", "told"), [(HOST, "let in"), (OTHER, "name_taken")], ids=["itself", "another"])
+def test_two_that_join_at_once_with_one_token_and_name_are_one_host(
+    store: Database, secret: str, other: str, told: str
+) -> None:
+    """A machine that asks twice is let in twice; of two machines one is told that the name is taken."""
+    for number in range(6):
+        name, start = f"twin{number}", threading.Barrier(2)
+
+        def join(host_id: str, name: str = name, number: int = number, start: threading.Barrier = start) -> str:
+            asked = wish(secret, host_id=f"{number:08d}{host_id[8:]}", name=name)
+            start.wait(10)
+            try:
+                store.write(lambda tx: host_join(tx, asked, f"key of {asked.host_id}", "nova"))
+            except Conflict as err:
+                return err.code
+            return "let in"
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(join, (HOST, other))) == sorted(["let in", told])
+    assert sorted(store.read(host_names).values()) == [f"twin{number}" for number in range(6)]
 
 
 def test_a_host_of_the_cloud_itself_is_not_taken_over_by_whoever_knows_its_id(store: Database, secret: str) -> None:

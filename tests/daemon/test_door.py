@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,6 +23,7 @@ from holdfast.base.limits import HOST_CERTIFICATE_S
 from holdfast.control.operations.host.certificates import HostsAuthority, Request
 from holdfast.control.operations.host.join import host_join, join_token_make
 from holdfast.control.store.identity.enrolment import enrolment_fetch
+from holdfast.daemon.joining import membership
 from holdfast.daemon.joining.door import Door, Server
 from holdfast.daemon.joining.membership import ID, certificate_look, identity_make, request_of
 from holdfast.daemon.places import write_private
@@ -205,6 +207,29 @@ def test_a_certificate_is_renewed_when_half_of_its_time_is_over(machine: Machine
     assert machine.register() == 1
     known = store.read(lambda tx: enrolment_fetch(tx, machine.id))
     assert known is not None and known.until_us == machine.cloud.clock.now_us() + HOST_CERTIFICATE_S * SECOND_US
+
+
+def test_the_thread_that_renews_certificates_outlives_whatever_goes_wrong(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is raised in one look is as if the control plane, the disk or the code were broken at that moment."""
+    wrong: list[BaseException] = [Unavailable("away"), OSError("no space"), ValueError("torn file"), KeyError("a bug")]
+    looked, real = threading.Event(), membership.certificate_look
+
+    def look(*words: Any) -> bool:
+        if wrong:
+            raise wrong.pop(0)
+        real(*words)
+        looked.set()
+        return True
+
+    machine.certify(machine.authority, before_us=HOST_CERTIFICATE_S * SECOND_US * 3 // 4)
+    old = (machine.home / CERTIFICATE).read_bytes()
+    monkeypatch.setattr(membership, "certificate_look", look)
+    monkeypatch.setattr(membership, "HOST_CERTIFICATE_LOOK_S", 0.01)
+    membership.stay(machine.control, machine.home)  # from here on it looks at nothing that this test does not have
+    assert looked.wait(10), f"it ended before {wrong}"
+    assert (machine.home / CERTIFICATE).read_bytes() != old
 
 
 def test_a_replica_that_is_away_is_left_for_the_next_and_comes_back_into_turn(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from holdfast.base.errors import Conflict, Unavailable
+from holdfast.base.limits import HOST_BUILDS_FAILED
 from holdfast.control.operations.host.evacuation import host_evacuate
 from holdfast.control.store.database import Tx
 from holdfast.control.store.host import host_fetch
@@ -158,9 +159,12 @@ def store_clock_set(c: Cluster) -> None:
 
 
 def start_fails(c: Cluster) -> None:
-    """The next start on a host fails, for a reason that may pass, or for one that does not."""
+    """The next start on a host fails, for a reason that others might not have, or for one that they have too; with
+    the first kind some more, so that the host is shunned."""
     dice = loop().dice
-    queue_failure(dice.choice(c.hosts).home, "start", dice.choice((Unavailable("no memory"), Conflict("bad image"))))
+    host, why = dice.choice(c.hosts), dice.choice((Unavailable("no memory"), Conflict("bad image")))
+    for _ in range(HOST_BUILDS_FAILED + 1 if why.retryable else 1):
+        queue_failure(host.home, "start", why)
 
 
 FAULTS: dict[str, Callable[[Cluster], None]] = {

@@ -16,7 +16,8 @@ from holdfast.control.store.fencing.host_fence import host_fence_ask
 from holdfast.control.store.fencing.host_lease import departed_since, lease_fetch, leases_by_host, proofs_of
 from holdfast.control.store.host import allocation_sums, hosts_list
 from holdfast.control.store.identity.enrolment import enrolment_fetch
-from holdfast.domain.host import Host, lost_too_many
+from holdfast.control.store.placement.build_failures import build_failures_by_host
+from holdfast.domain.host import BuildFailures, Host, lost_too_many
 from holdfast.domain.lease import HostLease, HostPhase, nobody
 
 _PROOFS_SHOWN = 20
@@ -46,7 +47,7 @@ def flag_of(call: Call, name: str) -> bool:
     return flag
 
 
-def _view(tx: Tx, host: Host, lease: HostLease, servers: int) -> dict[str, Any]:
+def _view(tx: Tx, host: Host, lease: HostLease, servers: int, failed: BuildFailures | None) -> dict[str, Any]:
     return {
         "id": host.id,
         "name": host.name,
@@ -65,6 +66,9 @@ def _view(tx: Tx, host: Host, lease: HostLease, servers: int) -> dict[str, Any]:
         "fenced_at": iso_micros(lease.fenced_us) if lease.fenced_us else None,
         "disk_store": host.disk_store or None,
         "problems": host.problems,
+        "builds_failed": failed.count if failed else 0,
+        "builds_failed_reason": failed.reason if failed else None,
+        "shunned_until": iso_micros(failed.until_us) if failed and failed.shun(tx.now_us) else None,
     }
 
 
@@ -83,8 +87,9 @@ def hosts_index(call: Call) -> Reply:
 
     def look(tx: Tx) -> Reply:
         hosts, leases, sums = hosts_list(tx), leases_by_host(tx), allocation_sums(tx)
+        failed = build_failures_by_host(tx)
         shown = [
-            _view(tx, host, leases.get(host.id) or nobody(host.id), sums.get(host.id, (0, 0, 0, 0))[0])
+            _view(tx, host, leases.get(host.id) or nobody(host.id), sums.get(host.id, (0,))[0], failed.get(host.id))
             for host in hosts
         ]
         return Reply(200, {"hosts": shown, "evacuation_braked": lost_too_many(hosts, tx.now_us)})
@@ -98,7 +103,8 @@ def host_show(call: Call) -> Reply:
     def look(tx: Tx) -> Reply:
         host = host_named(tx, call.parameters["host"])
         lease = lease_fetch(tx, host.id)
-        shown = _view(tx, host, lease, allocation_sums(tx).get(host.id, (0, 0, 0, 0))[0])
+        servers, failed = allocation_sums(tx).get(host.id, (0,))[0], build_failures_by_host(tx).get(host.id)
+        shown = _view(tx, host, lease, servers, failed)
         missing = "" if lease.phase is HostPhase.FENCED else fence_proof(tx, host, lease)[1]
         proofs = [
             {"kind": proof.kind.value, "at": iso_micros(proof.at_us), "by": proof.user_id or None, "words": proof.words}

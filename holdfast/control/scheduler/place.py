@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from holdfast.base.errors import NoCapacity
-from holdfast.domain.host import Host
+from holdfast.domain.host import BuildFailures, Host
 from holdfast.domain.lease import HostPhase
 
 
@@ -45,6 +45,8 @@ class Room:
     used_memory_mib: int = 0
     used_disk_gib: int = 0
     phase: HostPhase = HostPhase.MEMBER
+    failures: BuildFailures | None = None
+    shunned: bool = False  # for its failures: it is chosen after all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,11 @@ def _weight(request: Request, room: Room) -> float:
     return free_memory + free_vcpus + warm + together
 
 
+def _order(request: Request, room: Room) -> tuple[bool, float, str]:
+    """The largest is the best. Where all that is possible is shunned, that has to do: nothing is refused for it."""
+    return (not room.shunned, _weight(request, room), room.host.id)
+
+
 def _against(request: Request, room: Room) -> str:
     """Why not there; empty when it is possible."""
     return next((words for check in FILTERS if (words := check(request, room))), "")
@@ -136,8 +143,9 @@ def place(request: Request, rooms: Sequence[Room]) -> Decision:
     if not fit:
         words = "; ".join(f"{name}: {reason}" for name, reason in sorted(rejected.items())) or "there are no hosts"
         raise NoCapacity(f"No valid host was found. {words}", code="no_valid_host")
-    best = max(fit, key=lambda room: (_weight(request, room), room.host.id))
-    return Decision(best.host.id, rejected)
+    best = max(fit, key=lambda room: _order(request, room))
+    passed_over = {r.host.name: r.failures.words() for r in fit if r.failures and r.shunned and r is not best}
+    return Decision(best.host.id, rejected | passed_over)
 
 
 def silent(request: Request, rooms: Sequence[Room]) -> list[str]:
@@ -162,7 +170,7 @@ def _heard(request: Request, room: Room) -> Room:
 def fitting(request: Request, rooms: Sequence[Room]) -> list[Room]:
     """Every host that is possible, best first: `place` takes the first."""
     fit = [room for room in rooms if not _against(request, room)]
-    return sorted(fit, key=lambda room: (_weight(request, room), room.host.id), reverse=True)
+    return sorted(fit, key=lambda room: _order(request, room), reverse=True)
 
 
 def places_count(request: Request, rooms: Sequence[Room], count: int) -> int:

@@ -27,7 +27,7 @@ from holdfast.control.store.network import (  # noqa: F401
     subnet_address,
     subnetpool,
 )
-from holdfast.control.store.placement import passage  # noqa: F401
+from holdfast.control.store.placement import build_failures, passage  # noqa: F401
 from holdfast.control.store.postgresql import commit_mark  # noqa: F401
 from holdfast.control.store.schema import metadata
 from holdfast.control.store.volume import tables  # noqa: F401

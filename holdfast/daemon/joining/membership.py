@@ -101,6 +101,8 @@ def stay(control: ControlPlane, home: Path) -> None:
                 certificate_look(control, home, datetime.datetime.now(datetime.UTC))
             except (HoldfastError, OSError, ValueError) as err:
                 log.warn("certificate_not_renewed", reason=str(err))
+            except Exception:  # the boundary of one look: a host whose certificate ends is cut off
+                log.exception("certificate_look_failed")
             pause.wait(HOST_CERTIFICATE_LOOK_S)
 
     threading.Thread(target=look, name="certificate", daemon=True).start()

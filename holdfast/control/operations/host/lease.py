@@ -30,6 +30,7 @@ from holdfast.control.store.fencing.host_lease import (
 from holdfast.control.store.host import host_delete, host_names, host_update
 from holdfast.control.store.identity.enrolment import enrolment_forget
 from holdfast.control.store.instance import host_is_used
+from holdfast.control.store.placement.build_failures import build_failures_forget
 from holdfast.control.store.placement.passage import host_has_passages
 from holdfast.control.store.volume.rows import host_keeps_files
 from holdfast.domain.host import Host
@@ -144,7 +145,9 @@ def host_returned(tx: Tx, host_id: str) -> None:
 
 
 def host_enable(tx: Tx, host_id: str, enabled: bool, reason: str = "") -> None:
-    """Say whether a host gets new instances."""
+    """Say whether a host gets new instances. Enabled, it was looked at: what it failed to build counts no more."""
+    if enabled:
+        build_failures_forget(tx, host_id)
     host_update(tx, host_id, enabled=enabled, disabled_reason="" if enabled else reason)
 
 
@@ -161,4 +164,5 @@ def host_forget(tx: Tx, host: Host) -> None:
     lease_forget(tx, host.id)
     host_fence_delete(tx, host.id)
     enrolment_forget(tx, host.id)
+    build_failures_forget(tx, host.id)
     host_delete(tx, host.id)

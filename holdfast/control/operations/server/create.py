@@ -11,6 +11,7 @@ from holdfast.base.clock import SECOND_US
 from holdfast.base.errors import NoCapacity
 from holdfast.base.limits import HOST_DOWN_S, OPERATION_DEADLINE_S
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go, wait
+from holdfast.control.operations.host.building import build_ended
 from holdfast.control.operations.host.holders import holder_is_fenced, holder_left
 from holdfast.control.operations.server import acts as server
 from holdfast.control.operations.server.placing import request_of, rooms, server_place
@@ -76,11 +77,13 @@ def _spawn(work: Work) -> Outcome:
         if not seen.retryable or len(tried) >= HOSTS_TRIED_MAX:
             raise server.build_failed(seen, retryable=False)
         work.data["avoid"] = tried
+        work.data["failed_on"] = {**work.data.get("failed_on", {}), row.host_id: seen.reason}
         instance_change(work.tx, row, present=False)
         return go("leave", f"failed there: {seen.reason}")
     instance_update(
         work.tx, row, state=move(row.state, "ready"), launched_us=work.tx.now_us, fault=None, disk_made=row.disk
     )
+    build_ended(work.tx, row.host_id, work.data.get("failed_on", {}))
     return NEXT
 
 

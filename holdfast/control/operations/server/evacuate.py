@@ -20,6 +20,7 @@ from holdfast.base.config import Settings
 from holdfast.base.errors import BadInput, Conflict, HoldfastError, NoCapacity, Unavailable
 from holdfast.base.limits import FENCE_WAIT_S
 from holdfast.control.operations.act import NEXT, Act, Outcome, Step, Work, go, wait
+from holdfast.control.operations.host.building import build_ended
 from holdfast.control.operations.host.fencing import fence_try
 from holdfast.control.operations.host.holders import holder_is_fenced, holder_left, holders_former, holders_unsure
 from holdfast.control.operations.server import acts as server
@@ -47,6 +48,7 @@ from holdfast.control.store.operation import (
 )
 from holdfast.control.store.placement.passage import passage_fetch
 from holdfast.domain.credentials import Credentials
+from holdfast.domain.desired import Power
 from holdfast.domain.host import LEFT, Host
 from holdfast.domain.instance import Instance, InstanceState, Observation, move, priority_of
 from holdfast.domain.lease import HostPhase
@@ -156,6 +158,7 @@ def _spawn(work: Work) -> Outcome:
     seen = server.reached(work, row, work.data["generation"])
     if seen is not None and seen.phase == Phase.FAILED:
         work.data["avoid"] = {**work.data.get("avoid", {}), row.host_id: f"it failed to start it: {seen.reason}"}
+        work.data["failed_on"] = {**work.data.get("failed_on", {}), row.host_id: seen.reason}
         holder_left(work.tx, _disk_kept(work, row, seen))
         return _again(work, f"failed there: {seen.reason}")
     if seen is None or seen.phase != server.PHASE_OF[row.power] or seen.disk < row.disk:
@@ -165,6 +168,8 @@ def _spawn(work: Work) -> Outcome:
         return wait(f"host {server.host_name(work, row)} to report it {server.PHASE_OF[row.power]}")
     state = row.state if row.fault is not None else move(row.state, "ready")
     instance_update(work.tx, row, state=state, disk_made=row.disk)
+    if row.power is not Power.STOPPED:  # of one that is off nothing was started there
+        build_ended(work.tx, row.host_id, work.data.get("failed_on", {}))
     return NEXT
 
 

@@ -16,6 +16,7 @@ from holdfast.control.store.database import Tx
 from holdfast.control.store.fencing.host_lease import leases_by_host
 from holdfast.control.store.host import allocation_set, allocation_sums, disk_stores, host_fetch, hosts_list
 from holdfast.control.store.instance import instance_change
+from holdfast.control.store.placement.build_failures import build_failures_by_host, build_failures_try
 from holdfast.control.store.placement.passage import passages_of
 from holdfast.control.store.server_group import server_group_fetch, server_group_members
 from holdfast.control.store.volume.rows import gib_by_host
@@ -36,9 +37,11 @@ def server_place(
     """
     snapshot, held = rooms(tx, settings), revertible(row)
     decision = place(request_of(tx, held, avoid, target), snapshot)
-    chosen = next(room.host for room in snapshot if room.host.id == decision.host_id)
-    taken = server_take(tx, row, chosen, **changes)
-    allocation_set(tx, _allocation(held, chosen))
+    chosen = next(room for room in snapshot if room.host.id == decision.host_id)
+    taken = server_take(tx, row, chosen.host, **changes)
+    if chosen.failures is not None and chosen.failures.are_many:
+        build_failures_try(tx, chosen.host.id)
+    allocation_set(tx, _allocation(held, chosen.host))
     return taken, decision
 
 
@@ -114,11 +117,14 @@ def request_of(tx: Tx, row: Instance, avoid: Mapping[str, str], target: str) -> 
 def rooms(tx: Tx, settings: Settings) -> list[Room]:
     """Every host with what is promised on it, now."""
     sums, volumes_gib, leases = allocation_sums(tx), gib_by_host(tx), leases_by_host(tx)
+    failures = build_failures_by_host(tx)
     found = []
     for host in hosts_list(tx):
         phase = leases[host.id].phase if host.id in leases else HostPhase.MEMBER
         used = sums.get(host.id, (0, 0, 0, 0))
-        found.append(_room(host, phase, used, volumes_gib.get(host.id, 0), settings, tx.now_us))
+        room = _room(host, phase, used, volumes_gib.get(host.id, 0), settings, tx.now_us)
+        failed = failures.get(host.id)
+        found.append(replace(room, failures=failed, shunned=failed is not None and failed.shun(tx.now_us)))
     return _sharing(found)
 
 

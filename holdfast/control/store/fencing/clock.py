@@ -10,13 +10,21 @@ from sqlalchemy import Column, Integer, Table, delete, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from holdfast.base.clock import SECOND_US
-from holdfast.base.limits import CLOCK_STEP_S, HOST_LEASE_S, OPERATION_AGAIN_S, OPERATION_LEASE_S, RECONCILE_PERIOD_S
+from holdfast.base.limits import (
+    CLOCK_STEP_S,
+    HOST_LEASE_S,
+    HOST_SHUNNED_S,
+    OPERATION_AGAIN_S,
+    OPERATION_LEASE_S,
+    RECONCILE_PERIOD_S,
+)
 from holdfast.control.store.database import Tx
 from holdfast.control.store.fencing.host_fence import host_fence
 from holdfast.control.store.fencing.host_lease import fence_proof, host_lease
 from holdfast.control.store.host import host
 from holdfast.control.store.network.subnet_address import subnet_address
 from holdfast.control.store.operation import OPEN, operation
+from holdfast.control.store.placement.build_failures import build_failures
 from holdfast.control.store.schema import instant, metadata
 from holdfast.domain.lease import NOBODY_LOOKED, ClockWatch
 
@@ -41,6 +49,7 @@ _AHEAD: tuple[tuple[Column[int], int], ...] = (  # and the most, in seconds, tha
     (host_fence.c.asked_us, 0),
     (host_fence.c.tried_us, 0),
     (subnet_address.c.released_us, 0),
+    (build_failures.c.until_us, HOST_SHUNNED_S),
 )
 _TELLING = (host.c.reported_us, host_lease.c.renewed_us, operation.c.next_at_us)  # each has an index, or few rows
 
