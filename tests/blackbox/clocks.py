@@ -8,6 +8,7 @@ absolute sleeps on those end there with EINVAL. FAULTS CLK-01.
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import threading
 import time
@@ -45,6 +46,8 @@ class SteppedCloud(LiveCloud):
     def environment(self) -> dict[str, str]:
         library = self.room / "ahead.so"
         if not library.exists():
+            if shutil.which("cc") is None:
+                raise AssertionError("a C compiler is needed; next: apt-get install gcc libc6-dev")
             subprocess.run(("cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)), check=True)
             self.step(0)
         return {**super().environment(), "LD_PRELOAD": str(library), "AHEAD_FILE": str(self.file)}
