@@ -171,3 +171,13 @@ def test_what_was_made_and_removed_is_reported_with_its_generation(keeping: Volu
     assert (made.phase, made.generation, made.size_gib) == ("made", 4, 1)
     gone = keeping.reconcile(msgspec.structs.replace(volume, present=False, generation=5))
     assert (gone.phase, gone.generation, files.sizes()) == ("absent", 5, {})
+
+
+def test_what_was_made_here_and_is_deleted_elsewhere_is_not_made_again(
+    keeping: VolumeKeeping, files: VolumeFiles
+) -> None:
+    volume = wanted()  # a record from before it was made: in a shared directory it is another host's by now
+    keeping.said.say(keeping.reconcile(volume))
+    files.remove(volume.id)
+    assert keeping.reconcile(volume).code == "volume_lost"
+    assert files.sizes() == {}

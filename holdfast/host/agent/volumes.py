@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Mapping
 
+import msgspec
+
 from holdfast.base import log as logs
 from holdfast.base.errors import HoldfastError
 from holdfast.base.limits import FAILED_AGAIN_S, REPORT_PERIOD_S, SWEEP_PERIOD_S, UNPLUG_S, VOLUME_WORKERS
@@ -75,7 +77,7 @@ class VolumeKeeping:
                     self._files.remove(wanted.id)
                     log.info("volume_file_removed")
                     return VolumeReport(wanted.id, wanted.generation, FilePhase.ABSENT)
-                self._files.make(wanted)
+                self._files.make(self._as_known(wanted))
             except HoldfastError as err:
                 log.warn("volume_failed", code=err.code, reason=err.message, detail=err.detail)
                 return self._failed(wanted, err.message, err.code, err.retryable)
@@ -83,6 +85,14 @@ class VolumeKeeping:
                 log.exception("volume_bug")
                 return self._failed(wanted, f"unexpected {type(err).__name__} on the host", "bug", True)
         return VolumeReport(wanted.id, wanted.generation, FilePhase.MADE, wanted.size_gib)
+
+    def _as_known(self, wanted: VolumeFile) -> VolumeFile:
+        """What was made here is not made again, whatever the record says that was heard before.
+
+        In a shared directory the volume may be another host's by now, and deleted there.
+        """
+        said = self.said.of(wanted.id)
+        return msgspec.structs.replace(wanted, made=wanted.made or (said is not None and said.phase is FilePhase.MADE))
 
     def _failed(self, wanted: VolumeFile, reason: str, code: str, retryable: bool) -> VolumeReport:
         self._failed_at[wanted.id] = time.monotonic()
