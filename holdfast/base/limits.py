@@ -17,6 +17,7 @@ DESCRIPTION_CHARS: Final = 65_535  # of a flavor: Nova's limit
 KEYPAIR_PUBLIC_BYTES: Final = 16_384  # Nova's column is larger; the longest key in use has 3 KiB
 KEYPAIR_BITS: Final = 2_048  # of a key made here: Nova's and EC2's own; 30 ms of a core, 3072 bits 90 ms
 PAGE_ROWS: Final = 1_000  # rows of one list answer; more is paged
+ZONE_HINTS_MAX: Final = 16  # zones that one network or router is asked for; clients name one or two
 GC_OBJECTS: Final = 50_000  # made and not freed until cycles are looked for; some MB
 HANDLER_THREADS: Final = 12  # store calls run in these; more only queue at the store's one writer
 GRACEFUL_SHUTDOWN_S: Final = 5  # open long polls would hold a stop for ever

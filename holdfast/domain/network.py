@@ -37,6 +37,7 @@ class Network(msgspec.Struct, frozen=True):
     physical_network: str  # of a flat one
     vni: int  # unique per cloud
     is_default: bool
+    zone_hints: list[str]  # as its maker asked: every network is in every zone
     created_us: int
     updated_us: int
     revision: int
@@ -57,6 +58,7 @@ class NetworkWanted(msgspec.Struct, frozen=True):
     physical_network: str = ""
     vni: int = 0  # 0: any
     is_default: bool = False
+    zone_hints: list[str] = []
 
 
 class Subnet(msgspec.Struct, frozen=True):

@@ -27,6 +27,7 @@ class Router(msgspec.Struct, frozen=True):
     external_network_id: str  # empty: no way out
     snat: bool
     routes: list[tuple[str, str]]  # (destination, next hop)
+    zone_hints: list[str]  # as its maker asked: every router is in every zone
     created_us: int
     updated_us: int
     revision: int

@@ -318,7 +318,17 @@ def test_each_host_has_an_agent_that_is_alive_while_its_host_reports(cloud: Clou
 
 def test_what_is_the_same_everywhere_is_answered(cloud: Cloud) -> None:
     demo = project(cloud)
-    assert demo.call("GET", "availability_zones").json["availability_zones"][0]["state"] == "available"
+    add_host(cloud.services.store, "h1", zone="east")
+    zones = demo.call("GET", "availability_zones").json["availability_zones"]
+    assert {(each["name"], each["resource"], each["state"]) for each in zones} == {
+        (zone, kind, "available") for zone in ("east", "nova") for kind in ("network", "router")
+    }
+    for noun in ("network", "router"):
+        made = demo.make(noun, name="n", availability_zone_hints=["east"])
+        shown = demo.show(noun, made["id"])
+        assert (shown["availability_zone_hints"], shown["availability_zones"]) == (["east"], ["east", "nova"])
+        assert demo.refused(noun, availability_zone_hints=["west"])[0] == 400
+        assert demo.refused(noun, availability_zone_hints=["east"] * 17)[0] == 400
     assert demo.call("GET", "service-providers").json == {"service_providers": []}
     for method, path in itertools.product(("PATCH",), ("networks", "ports")):
         assert demo.call(method, path).status == 405

@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.api.http.call import Call, Reply
 from holdfast.api.network.listing import selected
+from holdfast.api.network.zones import zones_of
 from holdfast.base.errors import NotFound
 
 EXTENSIONS = {
@@ -103,8 +104,8 @@ def extension_shown(call: Call) -> Reply:
 
 def zones_listed(call: Call) -> Reply:
     """GET /v2.0/availability_zones"""
-    zone = call.services.settings.zone
-    found = [{"name": zone, "resource": kind, "state": "available"} for kind in ("network", "router")]
+    zones = call.services.store.read(lambda tx: zones_of(tx, call))
+    found = [{"name": zone, "resource": kind, "state": "available"} for zone in zones for kind in ("network", "router")]
     return Reply(200, {"availability_zones": found})
 
 

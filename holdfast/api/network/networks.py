@@ -10,6 +10,7 @@ from holdfast.api.http.call import Call
 from holdfast.api.network.attributes import RESOURCE, Attribute, Text, project_for, read, require, shown_only
 from holdfast.api.network.resource import Document, Resource, found_visible, standard
 from holdfast.api.network.subnetpools import SUBNETPOOL
+from holdfast.api.network.zones import hints_check, zones_of
 from holdfast.base.errors import BadInput
 from holdfast.control.operations.network import network as acts
 from holdfast.control.operations.network import subnetpool as pools
@@ -50,7 +51,7 @@ NETWORK_ATTRIBUTES = {
         Text | None, "physical_network", put=False, rule="provider:physical_network"
     ),
     "provider:segmentation_id": Attribute(int | None, "vni", put=False, rule="provider:segmentation_id"),
-    "availability_zone_hints": Attribute(list[str], "hints", put=False),
+    "availability_zone_hints": Attribute(list[str], "zone_hints", put=False),
     **shown_only("subnets", "availability_zones", "ipv4_address_scope", "ipv6_address_scope"),
 }
 
@@ -76,7 +77,7 @@ def networks_render(tx: Tx, call: Call, found: Sequence[Network]) -> list[Docume
     """As Neutron shows networks; how they are built is for administrators."""
     network_ids = [each.id for each in found]
     subnets, tags = subnets_of_networks(tx, network_ids), tags_of(tx, network_ids)
-    shown = []
+    zones, shown = zones_of(tx, call), []
     for each in found:
         one = standard(each, tags) | {
             "name": each.name,
@@ -88,8 +89,8 @@ def networks_render(tx: Tx, call: Call, found: Sequence[Network]) -> list[Docume
             "is_default": each.is_default,
             "port_security_enabled": each.port_security,
             "subnets": [subnet.id for subnet in subnets.get(each.id, [])],
-            "availability_zone_hints": [],
-            "availability_zones": [call.services.settings.zone],
+            "availability_zone_hints": each.zone_hints,
+            "availability_zones": zones,
             "ipv4_address_scope": None,
             "ipv6_address_scope": None,
         }
@@ -135,16 +136,10 @@ def network_create(tx: Tx, call: Call, body: Document) -> Network:
     """POST /v2.0/networks"""
     fields = read(call, NETWORK_ATTRIBUTES, body, "create_network")
     project_id = project_for(call, fields, "create_network")
-    _hints_check(call, fields.pop("hints", []))
+    hints_check(tx, call, fields.get("zone_hints", []))
     security_group_default(tx, project_id)
     given = {name: value for name, value in fields.items() if value is not None}
     return acts.network_create(tx, NetworkWanted(project_id, **given))
-
-
-def _hints_check(call: Call, hints: list[str]) -> None:
-    for zone in hints:
-        if zone != call.services.settings.zone:
-            raise invalid("availability_zone_hints", f"AvailabilityZone {zone[:64]} could not be found.")
 
 
 def network_update(tx: Tx, call: Call, found: Network, fields: Document) -> Network:

@@ -12,6 +12,7 @@ from holdfast.api.network.attributes import RESOURCE, Attribute, document, proje
 from holdfast.api.network.networks import SUBNET, RouteBody
 from holdfast.api.network.ports import PORT
 from holdfast.api.network.resource import Document, Resource, found_for, found_visible, standard
+from holdfast.api.network.zones import hints_check, zones_of
 from holdfast.base import ids
 from holdfast.base.errors import BadInput
 from holdfast.control.operations.network import router as acts
@@ -44,7 +45,7 @@ ROUTER_ATTRIBUTES = {
     "admin_state_up": Attribute(bool, "admin_state_up"),
     "external_gateway_info": Attribute(GatewayBody | None, "gateway"),
     "routes": Attribute(list[RouteBody] | None, "routes", post=False),
-    "availability_zone_hints": Attribute(list[str], "hints", put=False),
+    "availability_zone_hints": Attribute(list[str], "zone_hints", put=False),
     "distributed": Attribute(bool | None, "distributed", rule="distributed"),
     "ha": Attribute(bool | None, "ha", rule="ha"),
     **shown_only("availability_zones"),
@@ -56,6 +57,7 @@ def routers_render(tx: Tx, call: Call, found: Sequence[Router]) -> list[Document
     router_ids = [each.id for each in found]
     ways = [leg for leg in router_legs(tx, router_ids) if leg.device_owner == ROUTER_GATEWAY] if found else []
     held, tags = addresses_of_ports(tx, [leg.id for leg in ways]), tags_of(tx, router_ids)
+    zones = zones_of(tx, call)
     out = {leg.device_id: held.get(leg.id, []) for leg in ways}
     return [
         standard(each, tags)
@@ -65,8 +67,8 @@ def routers_render(tx: Tx, call: Call, found: Sequence[Router]) -> list[Document
             "status": "ACTIVE",
             "external_gateway_info": _gateway(each, out.get(each.id, [])),
             "routes": [{"destination": there, "nexthop": by} for there, by in each.routes],
-            "availability_zone_hints": [],
-            "availability_zones": [call.services.settings.zone],
+            "availability_zone_hints": each.zone_hints,
+            "availability_zones": zones,
             "flavor_id": None,
         }
         for each in found
@@ -87,7 +89,7 @@ def router_create(tx: Tx, call: Call, body: Document) -> Router:
     """POST /v2.0/routers"""
     fields = _supported(read(call, ROUTER_ATTRIBUTES, body, "create_router"))
     project_id = project_for(call, fields, "create_router")
-    fields.pop("hints", None)
+    hints_check(tx, call, fields.get("zone_hints", []))
     gateway = _gateway_wanted(call, fields.pop("gateway", None), None, "create_router")
     return acts.router_create(tx, project_id, gateway=gateway, **fields)
 

@@ -151,6 +151,11 @@ def disk_stores(tx: Tx) -> dict[str, str]:
     return dict(map(tuple, tx.all(_DISK_STORES)))
 
 
+def host_zones(tx: Tx) -> set[str]:
+    """The zones that hosts are in."""
+    return {row[0] for row in tx.all(select(host.c.zone).distinct())}
+
+
 def host_name(tx: Tx, host_id: str) -> str:
     """Its name; the id itself where there is no such host any more."""
     return str(tx.value(_NAME_OF, {"host_id": host_id}) or host_id)

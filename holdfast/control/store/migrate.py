@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from holdfast.base.errors import Unavailable
 from holdfast.control.store.database import Database
 
-HEAD = "0009"  # the newest migration; a test compares it with the files
+HEAD = "0010"  # the newest migration; a test compares it with the files
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_NUMBER = 7_240_913  # of the advisory lock; any number that nobody else takes
 

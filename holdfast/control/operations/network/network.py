@@ -62,6 +62,7 @@ def network_create(tx: Tx, wanted: NetworkWanted, network_id: str = "") -> Netwo
         physical_network=wanted.physical_network,
         vni=wanted.vni or vni_free(tx, network_id),
         is_default=wanted.is_default,
+        zone_hints=wanted.zone_hints,
         created_us=tx.now_us,
         updated_us=tx.now_us,
         revision=1,

@@ -36,6 +36,7 @@ def router_create(
     admin_state_up: bool = True,
     gateway: Gateway | None = None,
     router_id: str = "",
+    zone_hints: Sequence[str] = (),
 ) -> Router:
     """Make a router, with a way out if one is named."""
     quota_require(tx, project_id, "router", object_count(tx, ROUTERS, project_id))
@@ -48,6 +49,7 @@ def router_create(
         external_network_id="",
         snat=True,
         routes=[],
+        zone_hints=list(zone_hints),
         created_us=tx.now_us,
         updated_us=tx.now_us,
         revision=1,

@@ -10,7 +10,7 @@ from holdfast.base.errors import NoCapacity
 from holdfast.base.limits import MAC_ATTEMPTS
 from holdfast.control.store.database import Tx
 from holdfast.control.store.network.query import Listable, always, object_fetch, one_of, resource_columns
-from holdfast.control.store.schema import metadata
+from holdfast.control.store.schema import Json, metadata
 from holdfast.domain.network import VNI_MAX, Network
 
 network = Table(
@@ -27,6 +27,7 @@ network = Table(
     Column("physical_network", String, nullable=False),
     Column("vni", Integer, nullable=False),
     Column("is_default", Boolean, nullable=False),
+    Column("zone_hints", Json, nullable=False, server_default="[]"),
     UniqueConstraint("vni"),
 )
 

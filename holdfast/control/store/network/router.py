@@ -22,6 +22,7 @@ router = Table(
     Column("external_network_id", String, nullable=False, index=True),
     Column("snat", Boolean, nullable=False),
     Column("routes", Json, nullable=False),
+    Column("zone_hints", Json, nullable=False, server_default="[]"),
 )
 
 ROUTERS = Listable(
