@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
+from functools import partial
 
 import pytest
 
@@ -12,6 +15,7 @@ from tests.host.network_frames import connect, listen
 from tests.host.network_world import (  # noqa: F401
     EGRESS,
     OPEN,
+    Guest,
     World,
     changed,
     group,
@@ -27,7 +31,7 @@ from tests.host.network_world import (  # noqa: F401
 
 pytestmark = pytest.mark.root
 
-FLOWS = 12_000
+FLOWS, ROUNDS = 12_000, int(os.environ.get("HOLDFAST_ROUNDS", "20"))
 SSH, WEB = rule(protocol="tcp", low=22, high=22), rule(protocol="tcp", low=80, high=81)
 
 
@@ -226,3 +230,58 @@ def test_what_the_namespace_itself_offers_is_four_services(world: World) -> None
     with namespace.inside(space, lambda: socket.create_server(("0.0.0.0", 8080))), pytest.raises(OSError):
         connect(a, "10.0.0.2", 8080, 0.5)
     assert a.reaches("10.0.0.2")
+
+
+class Probe:
+    """A datagram each millisecond from one guest to a port of another, until `end`."""
+
+    def __init__(self, source: Guest, target: Guest, port: int) -> None:
+        self._inlet = namespace.inside(target.name, partial(socket.socket, socket.AF_INET, socket.SOCK_DGRAM))
+        self._inlet.bind((target.address, port))
+        self._inlet.settimeout(1)
+        self._outlet = namespace.inside(source.name, partial(socket.socket, socket.AF_INET, socket.SOCK_DGRAM))
+        self._where = (target.address, port)
+        self._stopping = threading.Event()
+        self.sent = self.heard = 0
+        self._threads = [threading.Thread(target=each) for each in (self._send, self._hear)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        self._inlet.close(), self._outlet.close()
+
+    def _send(self) -> None:
+        while not self._stopping.wait(0.001):
+            self._outlet.sendto(b"x", self._where)
+            self.sent += 1
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                self._inlet.recv(16)
+            except TimeoutError:
+                return
+            self.heard += 1
+
+
+def test_no_forbidden_packet_passes_and_allowed_ones_do_while_rules_change_and_agents_restart(world: World) -> None:
+    """NET-10: `HOLDFAST_ROUNDS=200` for all of it."""
+    allowed, other = rule(protocol="udp", low=9, high=9), rule(protocol="udp", low=20, high=30)
+    world.apply(two(allowed))
+    a, b = (world.guest(p) for p in ports_of(two()))
+    passing, forbidden = Probe(a, b, 9), Probe(a, b, 10)
+    try:
+        for turn in range(ROUNDS):
+            world.apply(two(allowed, *([other] if turn % 2 else [WEB, SSH])))
+            if turn % 5 == 4:
+                world.again()
+                world.apply(two(allowed))
+            if turn % 10 == 9:
+                world.apply(two(allowed), force=True)
+    finally:
+        passing.end(), forbidden.end()
+    assert forbidden.sent > ROUNDS and forbidden.heard == 0
+    assert passing.sent > ROUNDS and passing.heard >= 0.99 * passing.sent
