@@ -50,4 +50,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
     rows = dict(re.findall(r"^\| (\w+) \| `?([^|`]+?)`? \|", (ROOT / "docs/operators/settings.md").read_text(), re.M))
     found = {name: "" if default == "empty" else default for name, default in rows.items() if name != "name"}
     defaults = Settings()
-    assert found == {field.name: str(getattr(defaults, field.name)) for field in dataclasses.fields(Settings)}
+    assert found == {field.name: _in_toml(getattr(defaults, field.name)) for field in dataclasses.fields(Settings)}
+
+
+def _in_toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

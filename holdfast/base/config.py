@@ -47,6 +47,7 @@ class Settings:
     shared: str = ""  # directory that all hosts mount at this path, for disks, volumes and images; `none`: none
     evacuate: str = "auto"  # what a dead host ran starts elsewhere by itself; or manual: only when somebody asks
     shed: str = "auto"  # servers of lower priority make room for evacuated ones; or never
+    allow_floating_move: bool = False  # a floating address that leads somewhere moves at a plain request, as in Neutron
     log_format: str = "text"  # text or json
     vcpu_ratio: float = 16.0  # virtual processors promised per real one
     memory_ratio: float = 1.0  # memory promised per real one

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.network_client import Project, admin, error_of, outside, project
+from tests.api.network_client import Project, admin, error_of, other_tenant, outside, project
 from tests.conftest import Cloud
 
 ROUTER_CALLS = ("add_router_interface", "remove_router_interface")
@@ -455,8 +455,16 @@ def test_a_floating_address_is_not_stolen_but_moves_for_who_knows_its_revision(c
     back = demo.change("floatingip", floating["id"], port_id=one["id"], description="mine")
     assert (back["port_id"], back["description"]) == (one["id"], "mine")
     second = demo.make("floatingip", floating_network_id=outer["id"])
-    answer = demo.call("PUT", f"floatingips/{second['id']}", {"floatingip": {"port_id": one["id"]}})
-    assert error_of(answer) == (409, "FloatingIPPortAlreadyAssociated")
+    taken = f"floatingips/{second['id']}", {"floatingip": {"port_id": one["id"]}}
+    assert error_of(demo.call("PUT", *taken)) == (409, "FloatingIPPortAlreadyAssociated")
+    object.__setattr__(cloud.services.settings, "allow_floating_move", True)
+    assert demo.call("PUT", path, body).json["floatingip"]["port_id"] == two["id"], "as the operator wants it"
+    assert other_tenant(cloud).call("PUT", path, {"floatingip": {"port_id": one["id"]}}).status == 404
+    stale = f"revision_number={moved['revision_number'] - 1}"
+    assert error_of(demo.call("PUT", path, {"floatingip": {"port_id": one["id"]}}, if_match=stale))[0] == 412
+    demo.call("PUT", *taken)
+    demo.call("PUT", path, {"floatingip": {"port_id": one["id"]}})
+    assert demo.show("floatingip", floating["id"])["port_id"] == two["id"], "a fixed address has one floating address"
 
 
 @pytest.mark.parametrize(

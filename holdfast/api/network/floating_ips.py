@@ -105,12 +105,12 @@ def floating_ip_create(tx: Tx, call: Call, body: Document) -> FloatingIp:
 
 
 def floating_ip_update(tx: Tx, call: Call, found: FloatingIp, fields: Document) -> FloatingIp:
-    """PUT /v2.0/floatingips/ID: with `If-Match` an address that leads elsewhere is moved."""
+    """PUT /v2.0/floatingips/ID: what leads elsewhere is moved with `If-Match`, or where the cloud allows it."""
     after = found
     if "description" in fields:
         after = acts.floating_ip_describe(tx, after, fields["description"])
     if fields.get("port_id"):
-        moving = if_match(call, found.revision)
+        moving = if_match(call, found.revision) or call.services.settings.allow_floating_move
         admin = call.credentials.is_admin
         fixed = fields.get("fixed") or ""
         return acts.floating_ip_associate(tx, after, fields["port_id"], fixed, any_project=admin, move=moving)
