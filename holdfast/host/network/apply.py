@@ -272,7 +272,10 @@ class HostNetwork:
             if space.kind != "network" or (done := made.get(space.name)) is None:
                 continue
             rules = flows.rules_of(space, planned.members)
-            before = self._rules.pop(space.name, None) if done.known and not done.lost else None
+            before = self._rules.get(space.name) if done.known and not done.lost else None
+            if before == rules:
+                continue
+            self._rules.pop(space.name, None)
             known = done.created or (before is None and not done.ruled and self._judged.is_by(space.name, rules))
             try:
                 if not known and (cut := flows.cut_refused(space.name, rules, before)):
